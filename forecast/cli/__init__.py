@@ -1,0 +1,1 @@
+"""The program surgecast, assembled from each room's commands."""

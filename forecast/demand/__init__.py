@@ -1,0 +1,1 @@
+"""Where demand comes from and lives: sources, gate, store, events, panel."""

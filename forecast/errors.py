@@ -1,0 +1,52 @@
+"""Every error that surgecast raises on purpose.
+
+SurgecastError
+├── UsageError          a flag, a configuration value or a call is wrong          exit status 2
+├── InputError          data handed in is not what was expected                   exit status 1
+├── NotFoundError       a series, snapshot, bundle or file that is not there       exit status 1
+├── IntegrityError      stored bytes are not what was written (hash, format)       exit status 1
+└── BusyError           somebody else holds it: a port, a lock                     exit status 1
+
+A message names the field, what was expected and what was found. gRPC status codes are chosen from these classes in one
+interceptor (`serving/`), exit statuses in one place (`forecast/cli/main.py`).
+"""
+
+from __future__ import annotations
+
+
+class SurgecastError(Exception):
+    """Base of all errors raised on purpose; `exit_status` is what the command line ends with."""
+
+    exit_status = 1
+
+
+class UsageError(SurgecastError):
+    """A flag, a configuration value or an argument is wrong."""
+
+    exit_status = 2
+
+
+class _FieldError(SurgecastError):
+    """An error about one named field."""
+
+    def __init__(self, field: str, *, expected: str, found: str) -> None:
+        super().__init__(f"{field}: expected {expected}, found {found}")
+        self.field = field
+        self.expected = expected
+        self.found = found
+
+
+class InputError(_FieldError):
+    """Data handed in is not what was expected."""
+
+
+class NotFoundError(_FieldError):
+    """Something named does not exist."""
+
+
+class IntegrityError(_FieldError):
+    """Stored bytes are not what was written."""
+
+
+class BusyError(_FieldError):
+    """Somebody else holds what is needed."""

@@ -1,0 +1,53 @@
+"""The home: the one folder that holds everything of an installation."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Home:
+    """Where things lie below `root`. Properties only name paths; nothing is created until something is written."""
+
+    root: Path
+
+    @property
+    def settings_file(self) -> Path:
+        """`surgecast.toml`, the installation's settings."""
+        return self.root / "surgecast.toml"
+
+    @property
+    def demand_dir(self) -> Path:
+        """Delta tables of the demand store."""
+        return self.root / "demand"
+
+    @property
+    def events_dir(self) -> Path:
+        """Calendar files (TOML, CSV) of this installation's own events."""
+        return self.root / "events"
+
+    @property
+    def bundles_dir(self) -> Path:
+        """Trained models, one folder each."""
+        return self.root / "bundles"
+
+    @property
+    def snapshots_dir(self) -> Path:
+        """Published forecasts, one immutable folder each."""
+        return self.root / "snapshots"
+
+    @property
+    def pointer_file(self) -> Path:
+        """The one file that says which snapshot serves."""
+        return self.root / "serving.json"
+
+    @property
+    def mlflow_db(self) -> Path:
+        """MLflow's SQLite file."""
+        return self.root / "mlflow" / "mlflow.db"
+
+    @property
+    def mlflow_artifacts(self) -> Path:
+        """MLflow's artifacts."""
+        return self.root / "mlflow" / "artifacts"

@@ -1,0 +1,1 @@
+"""The temporal model: windows, network, heads, scenarios, bundle."""

@@ -1,0 +1,1 @@
+"""What is published: the format of a snapshot and the pointer to the one that serves."""

@@ -1,0 +1,1 @@
+"""Serving: the gRPC server of published snapshots, and its client."""

@@ -1,0 +1,1 @@
+"""Training: Lightning, the data feed, MLflow tracking and registry."""
