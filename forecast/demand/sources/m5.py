@@ -1,0 +1,159 @@
+"""Walmart's M5 competition data: daily sales of 30,490 item x store series, prices, SNAP days, events.
+
+A folder holds `sales.parquet` (one row a series, its sales as a list from d_1 on), `calendar.parquet` and
+`sell_prices.parquet` (weekly; none before a series is on sale).
+
+Letters: S series, T observed days, P calendar days, W weeks, E event names.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from forecast.demand.panel import EventGrid, Floats, Panel, SeriesKeys
+from forecast.errors import InputError, NotFoundError
+
+PLATFORM = "in-store"
+KEYS = ("item_id", "dept_id", "cat_id", "store_id", "state_id")
+STATICS = {"dept": "dept_id", "cat": "cat_id", "store": "store_id", "state": "state_id"}
+"""Name of a static feature -> its column in `sales.parquet`."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class M5Tables:
+    """The three tables as arrays.
+
+    series: key columns, row s = series s, in the file's order. sales_ST: units. price_SW: dollars, NaN when not
+    on sale. week_P: week of each calendar day. snap_XP: 0/1 per state (rows as `states`). event_P: slugs of the
+    day's events.
+    """
+
+    start: np.datetime64
+    series: pl.DataFrame
+    sales_ST: NDArray[np.uint16]
+    price_SW: Floats
+    week_P: NDArray[np.intp]
+    states: tuple[str, ...]
+    snap_XP: Floats
+    event_P: tuple[tuple[str, ...], ...]
+
+    def price(self, rows: slice) -> Floats:
+        """(n, P) price of some series on every calendar day."""
+        return self.price_SW[rows][:, self.week_P]
+
+    def snap(self, rows: slice) -> Floats:
+        """(n, P) 1 on the SNAP days of the series' state."""
+        index = {state: i for i, state in enumerate(self.states)}
+        return self.snap_XP[[index[state] for state in self.series["state_id"][rows]]]
+
+    def demand(self, rows: slice, price_SP: Floats) -> Floats:
+        """(n, T) demand; missing before a series is on sale: before its first price and its first sale."""
+        sales_ST = self.sales_ST[rows]
+        first_sale_S = np.where((sales_ST > 0).any(axis=1), (sales_ST > 0).argmax(axis=1), sales_ST.shape[1])
+        priced_SP = ~np.isnan(price_SP)
+        first_price_S = np.where(priced_SP.any(axis=1), priced_SP.argmax(axis=1), price_SP.shape[1])
+        launch_S = np.minimum(first_sale_S, first_price_S)
+        demand_ST = sales_ST.astype(np.float32)
+        demand_ST[np.arange(sales_ST.shape[1]) < launch_S[:, None]] = np.nan
+        return demand_ST
+
+
+def read_m5(folder: Path) -> M5Tables:
+    """Read the three files. Raises NotFoundError, or InputError when series differ in length."""
+    for name in ("sales", "calendar", "sell_prices"):
+        if not (folder / f"{name}.parquet").is_file():
+            raise NotFoundError("m5 folder", expected=f"{name}.parquet in it", found=f"none in {folder}")
+    calendar = pl.read_parquet(folder / "calendar.parquet")
+    sales = pl.read_parquet(folder / "sales.parquet")
+    lengths = sales["sales"].list.len().unique().to_list()
+    if len(lengths) != 1 or lengths[0] > calendar.height:
+        raise InputError(
+            "sales", expected=f"one length up to {calendar.height} days", found=f"lengths {lengths[:5]}"
+        )
+    sales_ST = sales["sales"].explode().to_numpy().reshape(sales.height, lengths[0])
+    series = sales.select(KEYS)
+    del sales
+    weeks = calendar["wm_yr_wk"].unique(maintain_order=True).cast(pl.Int32)
+    week_P = np.searchsorted(weeks.to_numpy(), calendar["wm_yr_wk"].to_numpy())
+    states = tuple(sorted(series["state_id"].unique()))
+    events = calendar.select(pl.concat_list("event_name_1", "event_name_2").list.drop_nulls()).to_series()
+    return M5Tables(
+        start=np.datetime64(calendar["date"][0], "s"),
+        series=series,
+        sales_ST=sales_ST,
+        price_SW=_weekly_prices(folder / "sell_prices.parquet", series, weeks),
+        week_P=week_P,
+        states=states,
+        snap_XP=np.stack([calendar[f"snap_{state}"].to_numpy() for state in states]).astype(np.float32),
+        event_P=tuple(tuple(slug(name) for name in names) for names in events.to_list()),
+    )
+
+
+def read_m5_panel(folder: Path, cutoff_day: int) -> Panel:
+    """The panel as known at the end of day `cutoff_day` (1913: the last day with demand is d_1913).
+
+    Known features `price` and `snap` reach to the calendar's end; statics are dept, cat, store and state; each of
+    the 30 events is a channel `name/day`. Raises InputError when the cutoff lies outside the data.
+    """
+    tables = read_m5(folder)
+    n_days = tables.sales_ST.shape[1]
+    if not 1 <= cutoff_day <= n_days:
+        raise InputError("cutoff", expected=f"1..{n_days}", found=str(cutoff_day))
+    everything = slice(None)
+    price_SP = tables.price(everything)
+    labels = {name: tables.series[column].to_numpy().astype(np.str_) for name, column in STATICS.items()}
+    keys = SeriesKeys(
+        item=tables.series["item_id"].to_numpy().astype(np.str_),
+        location=labels["store"],
+        platform=np.full(len(price_SP), PLATFORM),
+    )
+    return Panel(
+        period="day",
+        start=tables.start,
+        keys=keys,
+        demand_ST=tables.demand(everything, price_SP)[:, :cutoff_day],
+        known={"price": price_SP, "snap": tables.snap(everything)},
+        statics=labels,
+        events=_grid(tables),
+        data_version=f"m5:d_{n_days}",
+    )
+
+
+def slug(name: str) -> str:
+    """`Mother's day`, `MemorialDay` -> `mothers-day`, `memorial-day`."""
+    spaced = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name.replace("'", ""))
+    return re.sub(r"[^a-z0-9]+", "-", spaced.lower()).strip("-")
+
+
+def _weekly_prices(path: Path, series: pl.DataFrame, weeks: pl.Series) -> Floats:
+    """(S, W) prices, NaN where none is listed."""
+    rows = (
+        pl.scan_parquet(path)
+        .join(series.lazy().select("item_id", "store_id").with_row_index("row"), on=["item_id", "store_id"])
+        .join(pl.LazyFrame({"wm_yr_wk": weeks}).with_row_index("week"), on="wm_yr_wk")
+        .select("row", "week", pl.col("sell_price").cast(pl.Float32))
+        .collect()
+    )
+    price_SW = np.full((series.height, len(weeks)), np.nan, dtype=np.float32)
+    price_SW[rows["row"].to_numpy(), rows["week"].to_numpy()] = rows["sell_price"].to_numpy()
+    return price_SW
+
+
+def _grid(tables: M5Tables) -> EventGrid:
+    """All named events as one calendar shared by every series."""
+    names = sorted({name for day in tables.event_P for name in day})
+    intensity_GLE = np.zeros((1, len(tables.event_P), len(names)), dtype=np.float32)
+    for day, events in enumerate(tables.event_P):
+        for name in events:
+            intensity_GLE[0, day, names.index(name)] = 1.0
+    return EventGrid(
+        names=tuple(f"{name}/day" for name in names),
+        intensity_GLE=intensity_GLE,
+        group_S=np.zeros(tables.series.height, dtype=np.int32),
+    )
