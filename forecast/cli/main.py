@@ -1,13 +1,12 @@
 """The program `surgecast`, put together from entry points.
 
-Every sub-command is an entry point of the group `surgecast.commands`, every benchmark one of `surgecast.bench`. The
-object named is a `typer.Typer` (a group) or a plain function (a command). It is imported when it is asked for and not
-before, so that the program starts quickly however heavy its parts are.
+Every sub-command is an entry point of the group `surgecast.commands`, every benchmark one of `surgecast.bench`:
+a `typer.Typer` (a group) or a plain function (a command). It is imported when it is asked for and not before, so
+that the program starts quickly however heavy its parts are.
 """
 
 from __future__ import annotations
 
-import os
 import sys
 import traceback
 from collections.abc import Sequence
@@ -20,7 +19,7 @@ from typer.core import TyperGroup
 from typer.main import get_group
 
 from forecast.cli.lazy import LazyCommand, LazyGroup
-from forecast.errors import SurgecastError, UsageError
+from forecast.errors import SurgecastError
 
 INTERRUPTED = 130
 """Exit status after Ctrl-C: 128 and the number of SIGINT."""
@@ -127,9 +126,6 @@ def run(arguments: Sequence[str]) -> int:
 
 def main() -> None:
     """The console script."""
-    if sys.platform == "win32":
-        _fail(str(UsageError("surgecast runs on Linux and macOS")))
-        sys.exit(UsageError.exit_status)
     status = run(sys.argv[1:])
     sys.stdout.flush()
     sys.exit(status)

@@ -21,7 +21,7 @@ WIDE = 400
 
 
 def plain(value: object) -> object:
-    """A value as JSON knows it: NaN and infinities become null, paths and dates text, numpy scalars and arrays lists."""
+    """A value as JSON knows it: NaN and infinities become null, paths and dates text, numpy arrays lists."""
     if isinstance(value, Mapping):
         return {str(key): plain(item) for key, item in value.items()}
     if isinstance(value, (list, tuple, set, frozenset)):
