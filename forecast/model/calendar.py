@@ -1,0 +1,75 @@
+"""Features that all series share: calendar waves, event channels, and which past period resembles which.
+
+Letters: L periods of the event grid, G event groups, E event channels, F features. numpy, computed once per panel.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from forecast.demand.panel import STEP, EventGrid, Period
+
+Floats = NDArray[np.float32]
+
+
+def calendar_features(period: Period, start: np.datetime64, n: int) -> Floats:
+    """(n, F): one-hot hour and weekday, Fourier waves of the month and the year, by what the period can show."""
+    times = start + np.arange(n) * STEP[period]
+    days = times.astype("datetime64[D]")
+    day_of_year = (days - days.astype("datetime64[Y]")).astype(float) / 365.25
+    columns = [_waves(day_of_year, 4 if period != "week" else 6)]
+    if period != "week":
+        weekday = (days.astype(int) + 3) % 7
+        columns.append(np.eye(7)[weekday])
+        day_of_month = (days - days.astype("datetime64[M]")).astype(float) / 31
+        columns.append(_waves(day_of_month, 3))
+    if period == "hour":
+        hour = (times - days).astype("timedelta64[h]").astype(int)
+        columns.append(np.eye(24)[hour])
+    return np.concatenate(columns, axis=1).astype(np.float32)
+
+
+def _waves(phase: NDArray[np.float64], n: int) -> NDArray[np.float64]:
+    angles = 2 * np.pi * phase[:, None] * np.arange(1, n + 1)
+    return np.concatenate([np.sin(angles), np.cos(angles)], axis=1)
+
+
+def analog_periods(events: EventGrid, *, horizon: int, year: int, reach: int) -> NDArray[np.int64]:
+    """(G, L) index of the past period most like each period: the same place around the same event last time, else a year before.
+
+    Always at least `horizon` before the period, so that it has been observed at every origin that asks; -1 where the
+    past does not reach. Where events overlap, the nearer one decides, then the stronger.
+    """
+    n_groups, n, n_events = events.intensity_GLE.shape
+    result = np.tile(np.arange(n) - year, (n_groups, 1))
+    for g in range(n_groups):
+        best = np.full(n, np.inf)
+        for e in range(n_events):
+            _follow_event(events.intensity_GLE[g, :, e], result[g], best, horizon, year, reach)
+    result[result < 0] = -1
+    return result
+
+
+def _follow_event(
+    strength_L: Floats,
+    analog_L: NDArray[np.int64],
+    best_L: NDArray[np.float64],
+    horizon: int,
+    year: int,
+    reach: int,
+) -> None:
+    """Point the periods around each occurrence to the same place around the one before (in place)."""
+    active = np.concatenate([[0], (strength_L > 0).astype(np.int8), [0]])
+    starts = np.flatnonzero(np.diff(active) == 1)
+    ends = np.flatnonzero(np.diff(active) == -1)
+    for i in range(1, len(starts)):
+        gap = starts[i] - starts[i - 1]
+        if gap < horizon or abs(gap - year) > 0.15 * year:
+            continue
+        span = np.arange(max(starts[i] - reach, 0), min(ends[i] + reach, len(strength_L)))
+        outside = np.maximum(np.maximum(starts[i] - span, span - ends[i] + 1), 0)
+        distance = outside - 1e-3 * strength_L[starts[i]]
+        nearer = distance < best_L[span]
+        best_L[span[nearer]] = distance[nearer]
+        analog_L[span[nearer]] = span[nearer] - gap

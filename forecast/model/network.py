@@ -1,0 +1,199 @@
+"""The network: one causal pass over a window gives the forecasts of all its origins (forking sequences, MQ-CNN, arXiv 1711.11053).
+
+Letters: B windows, W patches, p periods of a patch, O origins, H horizon, D periods of a window with its last horizon,
+C channels, X hidden units, Q quantile levels, F features, E event channels, L calendar periods, G event groups, N statics.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from forecast.model.config import ModelConfig
+from forecast.model.schema import FeatureSchema
+from forecast.model.tensors import PanelTensors
+from forecast.model.windows import SPANS, Windows
+from forecast.quantiles import LEVELS
+
+POSITION_SPANS = (1, 4, 8, 26)
+"""Patches over which demand at one place of the patch (a weekday, an hour) is averaged."""
+
+
+class Distribution(NamedTuple):
+    """Forecast distributions at (B, O, H): mean in units, and quantiles (…, Q) in units, unclamped below zero in training."""
+
+    mean_BOH: Tensor
+    quantiles_BOHQ: Tensor
+    scale_BO: Tensor
+
+
+class CausalBlock(nn.Module):
+    """Residual causal convolution over patches."""
+
+    def __init__(self, channels: int, dilation: int) -> None:
+        super().__init__()
+        self.pad = 2 * dilation
+        self.norm = nn.LayerNorm(channels)
+        self.conv = nn.Conv1d(channels, channels, 3, dilation=dilation)
+
+    def forward(self, x_BWC: Tensor) -> Tensor:
+        """Each patch sees itself and the patches before it."""
+        y_BCW = F.pad(self.norm(x_BWC).transpose(1, 2), (self.pad, 0))
+        return x_BWC + F.silu(self.conv(y_BCW)).transpose(1, 2)
+
+
+class SurgeNet(nn.Module):
+    """Encoder of patches, shared event response, and a decoder whose first layer is a sum of parts.
+
+    The decoder's first layer adds four projections, each computed as seldom as it can be: of the target period (once a period), of the
+    origin (once an origin), of the place in the patch (p an origin) and of the step ahead (once). It costs little
+    beside the layers that follow.
+    """
+
+    def __init__(self, config: ModelConfig, schema: FeatureSchema) -> None:
+        super().__init__()
+        self.config = config
+        c, x, p = config.channels, config.hidden, config.patch
+        n_events = max(len(schema.events), 1)
+        self.event_kernel = nn.Conv1d(n_events, config.event_channels, 2 * config.event_reach + 1)
+        nn.init.normal_(self.event_kernel.weight, std=0.02)
+        self.embeddings = nn.ModuleList(
+            nn.Embedding(len(s.labels) + 1, min(config.static_dim, 2 + len(s.labels) // 2))
+            for s in schema.statics
+        )
+        n_static = sum(int(e.weight.shape[1]) for e in self.embeddings)  # type: ignore[arg-type, index, union-attr]
+        self.period_in = nn.Linear(_calendar_width(config) + config.event_channels, x)
+        self.series_in = nn.Linear(len(schema.known) + 4, x, bias=False)
+        self.past_in = nn.Linear(x, 8)
+        self.patch_in = nn.Linear(p * (8 + 5) + 2, c)
+        self.blocks = nn.ModuleList(CausalBlock(c, d) for d in (1, 2, 4, 8))
+        self.static_in = nn.Linear(n_static, c)
+        self.origin_in = nn.Linear(2 * c + len(SPANS) + 3, x)
+        self.place_in = nn.Linear(len(POSITION_SPANS), x, bias=False)
+        self.step_in = nn.Parameter(torch.randn(config.horizon, x) * 0.02)
+        self.middle = nn.ModuleList([nn.Linear(x, x), nn.Linear(x, x)])
+        self.out = nn.Linear(x, 1 + len(LEVELS))
+        nn.init.normal_(self.out.weight, std=0.01)
+        with torch.no_grad():
+            self.out.bias.copy_(torch.tensor([0.0, -0.5] + [-2.0] * (len(LEVELS) - 1)))
+        self.dropout = nn.Dropout(config.dropout)
+
+    def forward(self, tensors: PanelTensors, windows: Windows, n_origins: int) -> Distribution:
+        """Forecast from the last `n_origins` patch ends of each window."""
+        # 1. What is known of each period: calendar, events, known features, and what its analog in the past did.
+        calendar_GLX = self._calendar(tensors)
+        day_BDX = calendar_GLX[windows.group_B[:, None], windows.period_BD] + self.series_in(
+            _series_features(windows)
+        )
+        # 2. What is known of the past: patches of scaled demand in their circumstances, one causal pass.
+        scale_BW = windows.scale_BW
+        context_BWC = self._encode(windows, day_BDX, scale_BW)
+        # 3. Each origin: its context, its statics, its levels.
+        origin_BOX = self._origin(windows, context_BWC, n_origins)
+        # 4. Each step ahead of each origin.
+        hidden_BOHX = self._first_layer(windows, day_BDX, origin_BOX, n_origins)
+        for layer in self.middle:
+            hidden_BOHX = hidden_BOHX + F.silu(layer(self.dropout(hidden_BOHX)))
+        out = self.out(hidden_BOHX)
+        # 5. Mean and quantiles in units of the trailing level.
+        scale_BO = scale_BW[:, -n_origins:]
+        mean_BOH = scale_BO[:, :, None] * torch.exp(out[..., 0].clamp(-6, 4))
+        quantiles = torch.cat([out[..., 1:2], F.softplus(out[..., 2:])], dim=-1).cumsum(-1)
+        return Distribution(mean_BOH, scale_BO[:, :, None, None] * quantiles, scale_BO)
+
+    def _calendar(self, tensors: PanelTensors) -> Tensor:
+        """(G, L, X) projection of calendar waves and of the learned response around events."""
+        reach = self.config.event_reach
+        events_GEL = F.pad(tensors.events_GLE.transpose(1, 2), (reach, reach))
+        if events_GEL.shape[1] == 0:
+            events_GEL = F.pad(events_GEL, (0, 0, 0, 1))
+        response_GLE = torch.tanh(self.event_kernel(events_GEL)).transpose(1, 2)
+        calendar_GLC = tensors.calendar_LC.expand(response_GLE.shape[0], -1, -1)
+        return self.period_in(torch.cat([calendar_GLC, response_GLE], dim=-1))
+
+    def _encode(self, windows: Windows, day_BDX: Tensor, scale_BW: Tensor) -> Tensor:
+        p, w = self.config.patch, self.config.window
+        past = slice(0, w * p)
+        demand_BWp = windows.demand_BD[:, past].unflatten(1, (w, p))
+        observed_BWp = windows.observed_BD[:, past].unflatten(1, (w, p))
+        ratio_BWp = demand_BWp / scale_BW[:, :, None]
+        parts = [
+            torch.log1p(ratio_BWp) * observed_BWp,
+            (ratio_BWp.clamp(max=8.0) / 4) * observed_BWp,
+            observed_BWp,
+            windows.past_lift_BDU[:, past].unflatten(1, (w, p)).flatten(2),
+            self.past_in(F.silu(day_BDX[:, past])).unflatten(1, (w, p)).flatten(2),
+            torch.log(scale_BW)[:, :, None] / 3,
+            F.pad(torch.log(scale_BW).diff(dim=1), (1, 0))[:, :, None] * 5,
+        ]
+        x_BWC = self.patch_in(torch.cat(parts, dim=2))
+        for block in self.blocks:
+            x_BWC = block(x_BWC)
+        return x_BWC
+
+    def _origin(self, windows: Windows, context_BWC: Tensor, n_origins: int) -> Tensor:
+        static = [self._embed(e, windows.codes_BN[:, n]) for n, e in enumerate(self.embeddings)]
+        width = context_BWC.shape[0], n_origins, -1
+        parts = [
+            F.silu(context_BWC[:, -n_origins:]),
+            windows.means_BWM[:, -n_origins:],
+            torch.log(windows.scale_BW)[:, -n_origins:, None] / 3,
+            windows.age_BW[:, -n_origins:, None] / 3,
+            (windows.age_BW[:, -n_origins:, None] < 3).float(),
+            F.silu(self.static_in(torch.cat(static, dim=1)))[:, None, :].expand(*width)
+            if static
+            else context_BWC.new_zeros(context_BWC.shape[0], n_origins, self.config.channels),
+        ]
+        return self.origin_in(torch.cat(parts, dim=2))
+
+    def _embed(self, table: nn.Module, codes_B: Tensor) -> Tensor:
+        """Embeddings; in training some labels are hidden, so that the row of the unknown label learns the average."""
+        if self.training:
+            codes_B = codes_B * (torch.rand(codes_B.shape, device=codes_B.device) >= self.config.dropout)
+        embedded: Tensor = table(codes_B)
+        return embedded
+
+    def _first_layer(self, windows: Windows, day_BDX: Tensor, origin_BOX: Tensor, n_origins: int) -> Tensor:
+        p, h = self.config.patch, self.config.horizon
+        first = (self.config.window - n_origins + 1) * p
+        target_BOHX = day_BDX[:, first:].unfold(1, h, p).transpose(2, 3)
+        place_BOpX = self.place_in(_place_means(windows, self.config, n_origins))
+        repeats = -(-h // p)
+        place_BOHX = place_BOpX.repeat(1, 1, repeats, 1)[:, :, :h]
+        return F.silu(target_BOHX + place_BOHX + origin_BOX[:, :, None] + self.step_in)
+
+
+def _calendar_width(config: ModelConfig) -> int:
+    return {"hour": 8 + 7 + 6 + 24, "day": 8 + 7 + 6, "week": 12}[config.period]
+
+
+def _series_features(windows: Windows) -> Tensor:
+    """(B, D, F + 4): known features and what the analog period did to this series and to its unions."""
+    parts = [
+        windows.known_BDF,
+        windows.analog_lift_BDU,
+        (windows.analog_level_BD * windows.analog_seen_BD)[:, :, None],
+        windows.analog_seen_BD[:, :, None],
+    ]
+    return torch.cat(parts, dim=2)
+
+
+def _place_means(windows: Windows, config: ModelConfig, n_origins: int) -> Tensor:
+    """(B, O, p, M) log ratios to the scale of demand at each place of the patch, averaged over the last patches."""
+    p, w = config.patch, config.window
+    shape = (w, p)
+    observed = windows.observed_BD[:, : w * p].unflatten(1, shape)
+    demand = windows.demand_BD[:, : w * p].unflatten(1, shape) * observed
+    total = F.pad(demand.cumsum(1), (0, 0, 1, 0))
+    count = F.pad(observed.cumsum(1), (0, 0, 1, 0))
+    scale = windows.scale_BW[:, -n_origins:, None]
+    features = []
+    last = torch.arange(w - n_origins + 1, w + 1, device=demand.device)
+    for span in POSITION_SPANS:
+        first = (last - span).clamp(min=0)
+        mean = (total[:, last] - total[:, first] + 0.5 * scale) / (count[:, last] - count[:, first] + 0.5)
+        features.append(torch.log((mean + 0.05 * scale) / (1.05 * scale)))
+    return torch.stack(features, dim=3)

@@ -1,0 +1,146 @@
+"""Which features a model knows, and how they become numbers: stored in the bundle, so that serving agrees with training."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from forecast.demand.panel import Panel
+from forecast.errors import InputError
+
+Floats = NDArray[np.float32]
+
+
+@dataclass(frozen=True, kw_only=True)
+class KnownFeature:
+    """How one known-future feature is standardised.
+
+    relative: the log ratio to the series' own median (prices), else (x - center) / spread over all series.
+    """
+
+    name: str
+    relative: bool
+    center: float
+    spread: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class StaticFeature:
+    """A categorical column and the labels seen in training; label i has code i + 1, any other has 0."""
+
+    name: str
+    labels: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class FeatureSchema:
+    """The features of a model in their order; `fit` learns it from the training panel."""
+
+    horizon: int
+    known: tuple[KnownFeature, ...]
+    statics: tuple[StaticFeature, ...]
+    events: tuple[str, ...]
+    integer: bool
+
+    @classmethod
+    def fit(cls, panel: Panel, horizon: int) -> Self:
+        """Learn ranges and labels. Keys count as static features where several series share them."""
+        known = tuple(_fit_known(name, values, panel.n_periods) for name, values in panel.known.items())
+        statics = []
+        for name, labels in _static_columns(panel).items():
+            found = np.unique(labels)
+            if 1 < len(found) <= panel.n_series // 2:
+                statics.append(StaticFeature(name=name, labels=tuple(map(str, found))))
+        sample = panel.demand_ST[:: max(1, panel.n_series // 1000)]
+        sample = sample[np.isfinite(sample)]
+        integer = bool((sample == np.round(sample)).all())
+        active = (panel.events.intensity_GLE[:, : panel.n_periods] != 0).any(axis=(0, 1))
+        events = tuple(n for n, a in zip(panel.events.names, active, strict=True) if a)
+        return cls(horizon=horizon, known=known, statics=tuple(statics), events=events, integer=integer)
+
+    def standardise(self, panel: Panel, horizon: int) -> Floats:
+        """(S, T + horizon, F) features: two a column where values can be missing, the second says 'unknown'."""
+        n = panel.n_periods + horizon
+        columns: list[Floats] = []
+        for feature in self.known:
+            if feature.name not in panel.known:
+                raise InputError(
+                    feature.name, expected="a known-future column, as in training", found="no such column"
+                )
+            values = panel.known[feature.name]
+            if values.shape[1] < n or not np.isfinite(values[:, panel.n_periods : n]).any():
+                raise InputError(
+                    feature.name,
+                    expected=f"known values for the {horizon} periods after {panel.origin}",
+                    found=f"values for {max(values.shape[1] - panel.n_periods, 0)} periods"
+                    if values.shape[1] < n
+                    else "none",
+                )
+            columns.append(_standardise(feature, values[:, :n]))
+        if not columns:
+            return np.zeros((panel.n_series, n, 0), np.float32)
+        return np.stack(columns, axis=2)
+
+    def encode_statics(self, panel: Panel) -> NDArray[np.int64]:
+        """(S, N) codes; 0 for a label that training never saw."""
+        columns = _static_columns(panel)
+        codes = np.zeros((panel.n_series, len(self.statics)), np.int64)
+        for n, feature in enumerate(self.statics):
+            if feature.name not in columns:
+                raise InputError(
+                    feature.name, expected="a static column, as in training", found="no such column"
+                )
+            known = np.asarray(feature.labels)
+            values = columns[feature.name].astype(str)
+            place = np.minimum(np.searchsorted(known, values), len(known) - 1)
+            codes[:, n] = np.where(known[place] == values, place + 1, 0)
+        return codes
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON values."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> Self:
+        """The inverse of `to_dict`."""
+        return cls(
+            horizon=data["horizon"],
+            known=tuple(KnownFeature(**k) for k in data["known"]),
+            statics=tuple(StaticFeature(name=s["name"], labels=tuple(s["labels"])) for s in data["statics"]),
+            events=tuple(data["events"]),
+            integer=data["integer"],
+        )
+
+
+def _static_columns(panel: Panel) -> dict[str, NDArray[np.str_]]:
+    keys = {"item": panel.keys.item, "location": panel.keys.location, "platform": panel.keys.platform}
+    return {**panel.statics, **keys}
+
+
+def _fit_known(name: str, values: Floats, n_periods: int) -> KnownFeature:
+    sample = values[:: max(1, len(values) // 2000), :n_periods]
+    sample = sample[np.isfinite(sample)]
+    if sample.size == 0:
+        raise InputError(name, expected="at least one known value", found="none")
+    # A price: always positive, and far more different between series than a flag or a temperature.
+    relative = bool(sample.min() > 0 and sample.std() > 0.5 * sample.mean())
+    return KnownFeature(
+        name=name, relative=relative, center=float(sample.mean()), spread=max(float(sample.std()), 1e-6)
+    )
+
+
+def _standardise(feature: KnownFeature, values_SP: Floats) -> Floats:
+    if feature.relative:
+        with np.errstate(divide="ignore", invalid="ignore"):
+            logs = np.log(values_SP)
+        logs[~np.isfinite(logs)] = np.nan
+        present = np.isfinite(logs)
+        count = np.maximum(present.sum(1, keepdims=True), 1)
+        mean = np.where(present, logs, 0).sum(1, keepdims=True) / count
+        result = 5 * (logs - mean)
+    else:
+        result = (values_SP - feature.center) / feature.spread
+    return np.clip(np.nan_to_num(result, nan=0.0), -8, 8).astype(np.float32)

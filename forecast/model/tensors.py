@@ -1,0 +1,153 @@
+"""The panel as tensors on the device, with the features that need the whole panel computed once.
+
+Letters: S series, T observed periods, L periods of the calendar, G event groups, U unions (groups of series whose total
+is a feature), F features, E event channels, N static columns.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from forecast.demand.panel import Panel
+from forecast.errors import InputError
+from forecast.model.calendar import analog_periods, calendar_features
+from forecast.model.config import ModelConfig
+from forecast.model.schema import FeatureSchema
+
+BASE_PATCHES = {"hour": 14, "day": 8, "week": 8}
+"""Patches whose mean is the base that a lift is measured against."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PanelTensors:
+    """What the model reads; every tensor lies on one device.
+
+    demand_ST: units, 0 where unobserved. observed_ST: 1 where demand counts as demand (present and in stock). stocked_out_ST: share of the
+    period without stock. cumulative_ST1: running sum of observed demand and of observations, for means over any span.
+    known_SPF: standardised known-future features. calendar_LC, events_GLE, analog_GL: shared by series.
+    lift_UL: log ratio of a union's total to its trailing base. codes_SN: static categories, 0 = unknown.
+    """
+
+    demand_ST: Tensor
+    observed_ST: Tensor
+    stocked_out_ST: Tensor | None
+    demand_sum_ST: Tensor
+    observed_sum_ST: Tensor
+    known_SPF: Tensor
+    calendar_LC: Tensor
+    events_GLE: Tensor
+    analog_GL: Tensor
+    lift_UT: Tensor
+    event_group_S: Tensor
+    unions_S2: Tensor
+    codes_SN: Tensor
+
+    @property
+    def n_series(self) -> int:
+        """S."""
+        return self.demand_ST.shape[0]
+
+    @property
+    def n_periods(self) -> int:
+        """T."""
+        return self.demand_ST.shape[1]
+
+
+def build_tensors(
+    panel: Panel, config: ModelConfig, schema: FeatureSchema, device: torch.device
+) -> PanelTensors:
+    """Move a panel to the device.
+
+    Raises:
+        InputError: a known feature of the schema is missing or does not reach over the horizon.
+    """
+    n_calendar = panel.n_periods + config.horizon + config.event_reach
+    demand = np.nan_to_num(panel.demand_ST, nan=0.0)
+    observed = np.isfinite(panel.demand_ST)
+    if panel.stocked_out_ST is not None:
+        observed &= ~(panel.stocked_out_ST > 0)
+    calendar = calendar_features(panel.period, panel.start, n_calendar)
+    events = _pad_events(panel, schema, n_calendar)
+    unions, lift = _union_lifts(panel, demand, observed, BASE_PATCHES[panel.period] * config.patch)
+    analog = analog_periods(
+        _grid(panel, schema, events), horizon=config.horizon, year=config.year, reach=config.event_reach
+    )
+
+    def tensor(array: NDArray[np.generic]) -> Tensor:
+        return torch.from_numpy(np.ascontiguousarray(array)).to(device)
+
+    demand_ST = tensor(demand.astype(np.float32))
+    observed_ST = tensor(observed.astype(np.float32))
+    return PanelTensors(
+        demand_ST=demand_ST,
+        observed_ST=observed_ST,
+        stocked_out_ST=None if panel.stocked_out_ST is None else tensor(np.nan_to_num(panel.stocked_out_ST)),
+        demand_sum_ST=_running_sum(demand_ST * observed_ST),
+        observed_sum_ST=_running_sum(observed_ST),
+        known_SPF=tensor(schema.standardise(panel, config.horizon)),
+        calendar_LC=tensor(calendar),
+        events_GLE=tensor(events),
+        analog_GL=tensor(analog),
+        lift_UT=tensor(lift),
+        event_group_S=tensor(panel.events.group_S.astype(np.int64)),
+        unions_S2=tensor(unions),
+        codes_SN=tensor(schema.encode_statics(panel)),
+    )
+
+
+def _running_sum(values_ST: Tensor) -> Tensor:
+    """(S, T + 1) float32 sums of the first t periods; exact for counts below 2^24."""
+    zero = torch.zeros_like(values_ST[:, :1])
+    return torch.cat([zero, values_ST.cumsum(1)], dim=1)
+
+
+def _pad_events(panel: Panel, schema: FeatureSchema, n: int) -> NDArray[np.float32]:
+    """(G, n, E) intensities in the schema's order of channels; channels that the model never saw are left out."""
+    source = panel.events.intensity_GLE
+    if source.shape[1] < panel.n_periods + schema.horizon:
+        raise InputError(
+            "events",
+            expected=f"a calendar of {panel.n_periods + schema.horizon} periods",
+            found=str(source.shape[1]),
+        )
+    result = np.zeros((source.shape[0], n, len(schema.events)), np.float32)
+    span = min(n, source.shape[1])
+    for e, name in enumerate(schema.events):
+        if name in panel.events.names:
+            result[:, :span, e] = source[:, :span, panel.events.names.index(name)]
+    return result
+
+
+def _grid(panel: Panel, schema: FeatureSchema, events: NDArray[np.float32]):  # type: ignore[no-untyped-def]
+    from forecast.demand.panel import EventGrid
+
+    return EventGrid(names=schema.events, intensity_GLE=events, group_S=panel.events.group_S)
+
+
+def _union_lifts(
+    panel: Panel, demand: NDArray[np.float32], observed: NDArray[np.bool_], base: int
+) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    """Unions of each series (its location and first static; all) and (U, T) log lifts of their totals over the trailing base."""
+    labels = panel.keys.location.astype(str)
+    if panel.statics:
+        first = next(iter(panel.statics.values())).astype(str)
+        labels = np.char.add(np.char.add(labels, "\x1f"), first)
+    _, group = np.unique(labels, return_inverse=True)
+    n_groups = int(group.max()) + 1
+    totals = np.zeros((n_groups + 1, panel.n_periods))
+    for u in range(n_groups):  # a sum per group without a copy of the panel
+        rows = group == u
+        totals[u] = np.where(observed[rows], demand[rows], 0).sum(0, dtype=np.float64)
+    totals[n_groups] = totals[:n_groups].sum(0)
+    running = np.concatenate([np.zeros((n_groups + 1, 1)), totals.cumsum(1)], axis=1)
+    first_day = np.maximum(np.arange(panel.n_periods) - base, 0)
+    count = np.maximum(np.arange(panel.n_periods) - first_day, 1)
+    mean = (running[:, :-1] - running[:, first_day]) / count
+    lift = np.log((totals + 1) / (mean + 1))
+    unions = np.stack([group, np.full_like(group, n_groups)], axis=1)
+    return unions.astype(np.int64), np.clip(lift, -3, 3).astype(np.float32)

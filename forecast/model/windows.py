@@ -1,0 +1,137 @@
+"""Windows of the panel: a batch is index arithmetic on the device, and one window holds many origins.
+
+Letters: B windows, W patches of a window, p periods of a patch, O origins of a window, H horizon, D = W p + H periods of the
+window with the horizon of its last origin, G groups, F features.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from forecast.model.config import ModelConfig
+from forecast.model.tensors import PanelTensors
+
+
+class Windows(NamedTuple):
+    """One batch of windows. Demand beyond the panel's last period is unobserved; `observed_BD` masks the loss."""
+
+    demand_BD: Tensor
+    observed_BD: Tensor
+    stocked_out_BD: Tensor | None
+    known_BDF: Tensor
+    past_lift_BDU: Tensor
+    analog_lift_BDU: Tensor
+    analog_level_BD: Tensor
+    analog_seen_BD: Tensor
+    scale_BW: Tensor
+    means_BWM: Tensor
+    age_BW: Tensor
+    period_BD: Tensor
+    group_B: Tensor
+    codes_BN: Tensor
+
+
+SPANS = (1, 4, 13, 52)
+"""Patches of the trailing means that describe a level at an origin."""
+
+
+def gather_windows(tensors: PanelTensors, series_B: Tensor, end_B: Tensor, config: ModelConfig) -> Windows:
+    """Cut windows whose last origin has observed exactly the first `end_B` periods of the panel."""
+    p, n_patches = config.patch, config.window
+    n_past = n_patches * p
+    offsets_D = torch.arange(-n_past, config.horizon, device=end_B.device)
+    period_BD = end_B[:, None] + offsets_D
+    past_BD, inside_BD = _clip(period_BD, tensors.n_periods)
+    row_B1 = series_B[:, None]
+    group_B = tensors.event_group_S[series_B]
+    unions_BU = tensors.unions_S2[series_B]
+
+    analog_BD = tensors.analog_GL[group_B[:, None], period_BD.clamp(0, tensors.analog_GL.shape[1] - 1)]
+    analog_BD = torch.where(period_BD >= 0, analog_BD, -1)
+    analog_safe_BD, seen_BD = _clip(analog_BD, tensors.n_periods)
+    level_BD, base_seen_BD = _smooth_level(tensors, row_B1, analog_safe_BD, p)
+
+    ends_BW = end_B[:, None] - p * torch.arange(n_patches - 1, -1, -1, device=end_B.device)
+    means_BWM, scale_BW = _trailing_means(tensors, row_B1, ends_BW, config)
+    first_BW = tensors.observed_sum_ST[row_B1, ends_BW.clamp(0, tensors.n_periods)]
+    known_BD = period_BD.clamp(0, tensors.known_SPF.shape[1] - 1)
+    return Windows(
+        demand_BD=tensors.demand_ST[row_B1, past_BD] * inside_BD,
+        observed_BD=tensors.observed_ST[row_B1, past_BD] * inside_BD,
+        stocked_out_BD=None
+        if tensors.stocked_out_ST is None
+        else tensors.stocked_out_ST[row_B1, past_BD] * inside_BD,
+        known_BDF=tensors.known_SPF[row_B1, known_BD],
+        past_lift_BDU=tensors.lift_UT[unions_BU[:, None, :], past_BD[:, :, None]] * inside_BD[:, :, None],
+        analog_lift_BDU=tensors.lift_UT[unions_BU[:, None, :], analog_safe_BD[:, :, None]]
+        * seen_BD[:, :, None],
+        analog_level_BD=level_BD,
+        analog_seen_BD=seen_BD * base_seen_BD,
+        scale_BW=scale_BW,
+        means_BWM=means_BWM,
+        age_BW=torch.log1p(first_BW / p),
+        period_BD=period_BD.clamp(0, tensors.calendar_LC.shape[0] - 1),
+        group_B=group_B,
+        codes_BN=tensors.codes_SN[series_B],
+    )
+
+
+def _clip(index: Tensor, n: int) -> tuple[Tensor, Tensor]:
+    """Index forced into 0..n-1, and 1.0 where it lay there already."""
+    return index.clamp(0, n - 1), ((index >= 0) & (index < n)).float()
+
+
+def _span_mean(tensors: PanelTensors, row: Tensor, end: Tensor, n: int) -> tuple[Tensor, Tensor]:
+    """Mean of observed demand over the n periods before `end` (exclusive), and the share of them observed."""
+    last = end.clamp(0, tensors.n_periods)
+    first = (end - n).clamp(0, tensors.n_periods)
+    total = tensors.demand_sum_ST[row, last] - tensors.demand_sum_ST[row, first]
+    count = tensors.observed_sum_ST[row, last] - tensors.observed_sum_ST[row, first]
+    return total / count.clamp(min=1), count / n
+
+
+def _smooth_level(tensors: PanelTensors, row: Tensor, index: Tensor, p: int) -> tuple[Tensor, Tensor]:
+    """Log ratio of a series' own mean around a past period to its base before it, shrunk where little was sold."""
+    reach = max(p // 2, 1) if p > 1 else 0
+    near, seen = _span_mean(tensors, row, index + reach + 1, 2 * reach + 1)
+    base, base_seen = _span_mean(tensors, row, index - reach, 8 * p)
+    level = torch.log((near * (2 * reach + 1) + 2 * base + 0.1) / (base * (2 * reach + 3) + 0.1))
+    return level, (seen > 0).float() * (base_seen > 0.2).float()
+
+
+def _trailing_means(
+    tensors: PanelTensors, row: Tensor, ends: Tensor, config: ModelConfig
+) -> tuple[Tensor, Tensor]:
+    """(B, W, M) log ratios of trailing means to the scale, and the scale (B, W) in units per period."""
+    scale, share = _span_mean(tensors, row, ends, config.scale * config.patch)
+    longer, _ = _span_mean(tensors, row, ends, 4 * config.scale * config.patch)
+    n = share * config.scale * config.patch
+    # A few periods of the longer mean steady the scale of a young or sold-out series.
+    scale = (scale * n + longer * 7 + 0.02) / (n + 7)
+    means = [_span_mean(tensors, row, ends, span * config.patch) for span in SPANS]
+    ratios = [torch.log((m + 0.1 * scale + 1e-3) / (1.1 * scale + 1e-3)) * (s > 0) for m, s in means]
+    return torch.stack(ratios, dim=2), scale
+
+
+class Targets(NamedTuple):
+    """What came true after each origin of a batch, (B, O, H); kept apart from the windows that the network reads."""
+
+    demand_BOH: Tensor
+    observed_BOH: Tensor
+    stocked_out_BOH: Tensor | None
+
+
+def gather_targets(windows: Windows, config: ModelConfig, n_origins: int) -> Targets:
+    """The H periods after each of the last `n_origins` patch ends; views, no copies."""
+    first = (config.window - n_origins + 1) * config.patch
+
+    def steps(values_BD: Tensor) -> Tensor:
+        return values_BD[:, first:].unfold(1, config.horizon, config.patch)
+
+    stock = windows.stocked_out_BD
+    return Targets(
+        steps(windows.demand_BD), steps(windows.observed_BD), None if stock is None else steps(stock)
+    )
