@@ -146,7 +146,7 @@ def describe_settings(home: Home) -> list[Setting]:
 def default_file() -> str:
     """The text of a fully commented `surgecast.toml` in which every value is the default."""
     lines = [
-        "# The settings of this surgecast installation. Every value is the default: take the # away to change it.",
+        "# The settings of this installation. Every value is the default: take the # away to change it.",
         "# Flags on the command line win over the environment, the environment over this file.",
     ]
     for section, model in SECTIONS.items():

@@ -1,8 +1,8 @@
 """The program `surgecast`, put together from entry points.
 
-Every sub-command is an entry point of the group `surgecast.commands`, every benchmark one of `surgecast.bench`:
-a `typer.Typer` (a group) or a plain function (a command). It is imported when it is asked for and not before, so
-that the program starts quickly however heavy its parts are.
+Every sub-command is an entry point of the group `surgecast.commands`, every benchmark one of
+`surgecast.bench`. The object named is a `typer.Typer` (a group) or a plain function (a command). It is
+imported when asked for and not before, so that the program starts quickly.
 """
 
 from __future__ import annotations

@@ -1,0 +1,1 @@
+"""Events: the surges known ahead, from calendar files and shipped calendars to numbers on a grid."""
