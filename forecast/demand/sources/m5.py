@@ -9,6 +9,7 @@ Letters: S series, T observed days, P calendar days, W weeks, E event names.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +17,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from forecast.demand.incoming import Incoming, file_hash
 from forecast.demand.panel import EventGrid, Floats, Panel, SeriesKeys
 from forecast.errors import InputError, NotFoundError
 
@@ -23,6 +25,9 @@ PLATFORM = "in-store"
 KEYS = ("item_id", "dept_id", "cat_id", "store_id", "state_id")
 STATICS = {"dept": "dept_id", "cat": "cat_id", "store": "store_id", "state": "state_id"}
 """Name of a static feature -> its column in `sales.parquet`."""
+FILES = ("sales", "calendar", "sell_prices")
+CHUNK = 500
+"""Series per chunk on the way into the store: about a million rows."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,7 +71,7 @@ class M5Tables:
 
 def read_m5(folder: Path) -> M5Tables:
     """Read the three files. Raises NotFoundError, or InputError when series differ in length."""
-    for name in ("sales", "calendar", "sell_prices"):
+    for name in FILES:
         if not (folder / f"{name}.parquet").is_file():
             raise NotFoundError("m5 folder", expected=f"{name}.parquet in it", found=f"none in {folder}")
     calendar = pl.read_parquet(folder / "calendar.parquet")
@@ -123,6 +128,44 @@ def read_m5_panel(folder: Path, cutoff_day: int) -> Panel:
         events=_grid(tables),
         data_version=f"m5:d_{n_days}",
     )
+
+
+def m5_incoming(folder: Path) -> Incoming:
+    """M5 for the store, streamed in chunks of series."""
+    tables = read_m5(folder)
+    labels = {name: pl.col(column) for name, column in STATICS.items()}
+    return Incoming(
+        source="m5",
+        kind="table",
+        period="day",
+        hashes=(file_hash(*(folder / f"{name}.parquet" for name in FILES)),),
+        series=tables.series.select(
+            item="item_id", location="store_id", platform=pl.lit(PLATFORM), **labels
+        ),
+        known=("price", "snap"),
+        chunks=_chunks(tables),
+    )
+
+
+def _chunks(tables: M5Tables) -> Iterator[pl.DataFrame]:
+    n_series, n_days = tables.sales_ST.shape
+    n_known = len(tables.week_P)
+    times = tables.start.astype("datetime64[us]") + np.arange(n_known) * np.timedelta64(86_400_000_000, "us")
+    for first in range(0, n_series, CHUNK):
+        rows = slice(first, min(first + CHUNK, n_series))
+        n = rows.stop - rows.start
+        price_SP = tables.price(rows)
+        demand_SP = np.full((n, n_known), np.nan, dtype=np.float32)
+        demand_SP[:, :n_days] = tables.demand(rows, price_SP)
+        yield pl.DataFrame(
+            {
+                "series": np.repeat(np.arange(rows.start, rows.stop, dtype=np.int32), n_known),
+                "time": np.tile(times, n),
+                "demand": demand_SP.ravel(),
+                "price": price_SP.ravel(),
+                "snap": tables.snap(rows).ravel(),
+            }
+        ).with_columns(pl.col("demand", "price").fill_nan(None), pl.lit(None, pl.Float32).alias("stocked_out"))
 
 
 def slug(name: str) -> str:

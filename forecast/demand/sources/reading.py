@@ -1,0 +1,150 @@
+"""Files of rows: Parquet and CSV, read by an allow-list of columns, with times brought to one convention."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import TypeVar
+
+import polars as pl
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from forecast.errors import InputError, NotFoundError, UsageError
+
+Model = TypeVar("Model", bound=BaseModel)
+ZONE = r"(?:[+-]\d{2}:?\d{2}|[Zz])$"
+FORMATS = ("%Y-%m-%d", "%Y-%m-%d %H:%M", "%Y-%m-%d %H:%M:%S", "%Y-%m-%d %H:%M:%S%.f", "%Y%m%d")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reading:
+    """How rows are read: the zone whose days are counted, the largest believable number of units in a row, and the
+    latest moment that can have been observed."""
+
+    timezone: str = "UTC"
+    max_units: float = 100_000.0
+    now: datetime
+
+    @staticmethod
+    def today() -> datetime:
+        """The latest moment that can have been observed anywhere: a day ahead of now in UTC."""
+        return datetime.now(UTC).replace(tzinfo=None) + timedelta(days=1)
+
+
+class FileModel(BaseModel):
+    """Base of the small TOML files that say which column is what: unknown keys are errors."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+def read_model(path: Path, content: Mapping[str, object], model: type[Model]) -> Model:
+    """Check a TOML file's content. Raises UsageError naming the file, the key, expected and found."""
+    try:
+        return model.model_validate(content)
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(map(str, first["loc"])) or "file"
+        raise UsageError(f"{path}: {key}: {first['msg']}, found {first['input']!r}") from error
+
+
+def read_rows(files: Sequence[Path], columns: Mapping[str, str], *, optional: frozenset[str] = frozenset()) -> pl.DataFrame:
+    """The named columns of all files, one below the other, with `row` = the row's number over all files.
+
+    columns: name wanted -> column in the file. optional: names that may lack; they are null then.
+    Raises NotFoundError for a file, InputError for an unreadable or empty file or a missing column.
+    """
+    parts = [_read_file(path, columns, optional) for path in files]
+    rows = pl.concat(parts, how="vertical_relaxed")
+    if rows.is_empty():
+        raise InputError(", ".join(path.name for path in files), expected="at least one row", found="none")
+    return rows.with_row_index("row")
+
+
+def column_names(path: Path) -> list[str]:
+    """The columns of a file."""
+    return _scan(path).collect_schema().names()
+
+
+def _scan(path: Path) -> pl.LazyFrame:
+    if not path.is_file():
+        raise NotFoundError("file", expected=f"{path}", found="nothing there")
+    if path.stat().st_size == 0:
+        raise InputError(path.name, expected="Parquet or CSV with at least one row", found="an empty file")
+    try:
+        if path.suffix.lower() in (".parquet", ".pq"):
+            frame = pl.scan_parquet(path)
+        elif path.suffix.lower() in (".csv", ".txt", ".tsv"):
+            separator = "\t" if path.suffix.lower() == ".tsv" else ","
+            frame = pl.scan_csv(path, separator=separator, infer_schema=False)
+        else:
+            raise InputError(path.name, expected="a .parquet, .csv or .tsv file", found=path.suffix or "no suffix")
+        frame.collect_schema()
+    except (pl.exceptions.PolarsError, OSError) as error:
+        raise InputError(path.name, expected="readable Parquet or CSV", found=str(error).splitlines()[0]) from error
+    return frame
+
+
+def _read_file(path: Path, columns: Mapping[str, str], optional: frozenset[str]) -> pl.DataFrame:
+    frame = _scan(path)
+    present = frame.collect_schema().names()
+    for name, column in columns.items():
+        if column not in present and name not in optional:
+            raise InputError(
+                f"{path.name}: {name}", expected=f"a column {column!r}", found=f"columns {', '.join(present)}"
+            )
+    wanted = [
+        pl.col(column).alias(name) if column in present else pl.lit(None, pl.String).alias(name)
+        for name, column in columns.items()
+    ]
+    try:
+        return frame.select(wanted).collect()
+    except (pl.exceptions.PolarsError, OSError) as error:
+        raise InputError(path.name, expected="readable Parquet or CSV", found=str(error).splitlines()[0]) from error
+
+
+def label(name: str) -> pl.Expr:
+    """A key or a static label as text without blanks around it; numbers are written out."""
+    return pl.col(name).cast(pl.String).str.strip_chars()
+
+
+def number(name: str) -> pl.Expr:
+    """A number; null where it cannot be read as one."""
+    return pl.col(name).cast(pl.Float64, strict=False)
+
+
+def is_unreadable(name: str) -> pl.Expr:
+    """Whether something stands there that is no number."""
+    return pl.col(name).is_not_null() & pl.col(name).cast(pl.Float64, strict=False).is_null()
+
+
+def read_times(column: pl.Series, zone: str) -> pl.Series:
+    """Times as local times of one zone, without zone; null where they cannot be read.
+
+    A time that names its zone or offset is converted, one without is taken to be local already.
+    Raises InputError when a column mixes both, or holds no times.
+    """
+    if isinstance(column.dtype, pl.Datetime):
+        aware = column.dtype.time_zone is not None
+        local = column.dt.convert_time_zone(zone).dt.replace_time_zone(None) if aware else column
+        return local.cast(pl.Datetime("us"))
+    if column.dtype == pl.Date:
+        return column.cast(pl.Datetime("us"))
+    if column.dtype != pl.String:
+        raise InputError("time", expected="dates, times or ISO 8601 text", found=str(column.dtype))
+    text = column.str.strip_chars().str.replace("T", " ", literal=True)
+    has_clock = text.str.contains(":", literal=True)
+    aware_rows = has_clock & text.str.contains(ZONE)
+    n_aware, n_given = int(aware_rows.sum()), text.len() - text.null_count()
+    if 0 < n_aware < n_given:
+        found = f"{n_aware} times with a zone and {n_given - n_aware} without"
+        raise InputError("time", expected="either all times with a zone or none", found=found)
+    if n_aware:
+        utc = text.str.replace(r"(?i)z$", "+00:00").str.replace(r" ?([+-]\d{2}):?(\d{2})$", "$1:$2")
+        parsed = pl.coalesce(
+            pl.lit(utc).str.to_datetime(f"{form}%:z", time_unit="us", strict=False) for form in FORMATS[1:4]
+        )
+        return pl.select(parsed.dt.convert_time_zone(zone).dt.replace_time_zone(None)).to_series()
+    parsed = pl.coalesce(pl.lit(text).str.to_datetime(form, time_unit="us", strict=False) for form in FORMATS)
+    return pl.select(parsed).to_series()

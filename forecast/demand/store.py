@@ -1,0 +1,299 @@
+"""The demand store: Delta tables on disk, versioned, append-only.
+
+`demand`      import (partition), series, time, demand, stocked_out, known features; rows beyond the last demand carry
+              known features only.
+`series`      import, series, item, location, platform, static labels; a later row of a series completes its labels.
+`quarantine`  import, row, reason, item, location, platform, time, value.
+`imports`     the ledger, one row per import, written last: it names the versions of the other tables. Whatever is in
+              them beyond these versions came from an import that died, is never read, and is undone by the next import.
+"""
+
+from __future__ import annotations
+
+import fcntl
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import polars as pl
+import pyarrow as pa
+from deltalake import DeltaTable, WriterProperties, write_deltalake
+
+from forecast.demand.gate import count_reasons
+from forecast.demand.incoming import STEP_US, Incoming
+from forecast.demand.panel import Period
+from forecast.errors import BusyError, InputError, IntegrityError, NotFoundError
+
+TABLES = ("demand", "series", "quarantine")
+KEYS = ("item", "location", "platform")
+LEDGER = {
+    "import": pl.Int32,
+    "source": pl.String,
+    "kind": pl.String,
+    "period": pl.String,
+    "hashes": pl.List(pl.String),
+    "known": pl.List(pl.String),
+    "stock": pl.Boolean,
+    "rows": pl.Int64,
+    "series": pl.Int32,
+    "quarantined": pl.Int64,
+    "first": pl.Datetime("us"),
+    "last": pl.Datetime("us"),
+    "known_last": pl.Datetime("us"),
+    "at": pl.Datetime("us"),
+    **{f"{table}_version": pl.Int64 for table in TABLES},
+}
+"""Columns of the ledger. first, last: span of the demand; known_last: the last period with any row."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImportReport:
+    """What an import did. unchanged: the store had it all already. version: of the store, afterwards."""
+
+    source: str
+    rows: int
+    series: int
+    quarantined: Mapping[str, int]
+    unchanged: bool
+    version: str
+
+
+class DemandStore:
+    """The store below one folder. `version` fixes what is read; the newest when None.
+
+    Raises NotFoundError when the version is not there, IntegrityError when the ledger cannot be read.
+    """
+
+    def __init__(self, folder: Path, *, version: str | None = None) -> None:
+        self.folder = folder
+        self._asked = version
+
+    @property
+    def version(self) -> str:
+        """Version of what is read: the number of imports so far, "0" for an empty store."""
+        return str(self.ledger().height)
+
+    def ledger(self) -> pl.DataFrame:
+        """The imports so far, oldest first, as LEDGER."""
+        path = self.folder / "imports"
+        if not DeltaTable.is_deltatable(str(path)):
+            rows = pl.DataFrame(schema=LEDGER)
+        else:
+            rows = _read(path, None).sort("import").select(*LEDGER)
+        if self._asked is None:
+            return rows
+        if not self._asked.isdigit() or int(self._asked) > rows.height:
+            raise NotFoundError("version of the demand store", expected=f"0..{rows.height}", found=self._asked)
+        return rows.head(int(self._asked))
+
+    def series(self) -> pl.DataFrame:
+        """series, item, location, platform and static labels of every series, ordered by series."""
+        rows = self._table("series").sort("import", maintain_order=True)
+        labels = [name for name in rows.columns if name not in ("import", "series")]
+        latest = [pl.col(name).filter(pl.col(name) != "").last() for name in labels]
+        return rows.group_by("series").agg(latest).sort("series").with_columns(pl.col(labels).fill_null(""))
+
+    def quarantine(self) -> pl.DataFrame:
+        """All quarantined rows."""
+        return self._table("quarantine")
+
+    def demand_files(self, number: int) -> list[Path]:
+        """The Parquet files of import `number`; the import's number is not a column in them."""
+        table = self._delta("demand")
+        adds = pl.DataFrame(pa.table(table.get_add_actions(flatten=True)))
+        mine = adds.filter(pl.col("partition.import").cast(pl.Int32) == number)["path"]
+        return [self.folder / "demand" / path for path in mine]
+
+    def size_on_disk(self) -> int:
+        """Bytes of all files below the folder."""
+        return sum(path.stat().st_size for path in self.folder.rglob("*") if path.is_file())
+
+    def new_hashes(self, hashes: tuple[str, ...]) -> tuple[str, ...]:
+        """Those inputs that were not imported yet."""
+        seen = set(self.ledger()["hashes"].explode().to_list())
+        return tuple(value for value in hashes if value not in seen)
+
+    def add(self, incoming: Incoming) -> ImportReport:
+        """Import; all of it or, when this process dies, nothing.
+
+        Raises InputError when the period differs from the store's, BusyError when another import is running.
+        """
+        with self._lock():
+            ledger = self.ledger()
+            if not self.new_hashes(incoming.hashes):
+                return self._report(incoming, rows=0, unchanged=True)
+            _check_period(ledger, incoming.period)
+            self._undo_unfinished(ledger)
+            number = ledger.height + 1
+            ids = self._add_series(incoming, number)
+            tally = _Tally()
+            _write_chunks(self.folder / "demand", _stream(incoming, ids, tally), incoming.known, number)
+            if tally.last is None:
+                raise InputError(incoming.source, expected="at least one period with demand", found="none")
+            _append(self.folder / "quarantine", incoming.quarantine, number)
+            row = {
+                "import": number,
+                "source": incoming.source,
+                "kind": incoming.kind,
+                "period": incoming.period,
+                "hashes": list(incoming.hashes),
+                "known": list(incoming.known),
+                "stock": tally.stock,
+                "rows": tally.rows,
+                "series": len(ids),
+                "quarantined": incoming.quarantine.height,
+                "first": tally.first,
+                "last": tally.last,
+                "known_last": tally.known_last,
+                "at": datetime.now(UTC).replace(tzinfo=None),
+                **{f"{name}_version": self._newest(name).version() for name in TABLES},
+            }
+            write_deltalake(self.folder / "imports", pl.DataFrame([row], schema=LEDGER), mode="append")
+            return self._report(incoming, rows=tally.rows, unchanged=False)
+
+    def _report(self, incoming: Incoming, *, rows: int, unchanged: bool) -> ImportReport:
+        return ImportReport(
+            source=incoming.source,
+            rows=rows,
+            series=incoming.series.height,
+            quarantined={} if unchanged else count_reasons(incoming.quarantine),
+            unchanged=unchanged,
+            version=self.version,
+        )
+
+    def _add_series(self, incoming: Incoming, number: int) -> pl.Series:
+        """Write the import's series; their ids, row for row. New ones get the next free ids."""
+        known = self.series().select("series", *KEYS) if number > 1 else _NO_SERIES
+        found = incoming.series.join(known, on=KEYS, how="left", maintain_order="left")["series"]
+        fresh = found.is_null().cast(pl.Int32).cum_sum() - 1 + known.height
+        ids = found.fill_null(fresh).cast(pl.Int32)
+        _append(self.folder / "series", incoming.series.with_columns(series=ids), number)
+        return ids
+
+    def _newest(self, name: str) -> DeltaTable:
+        return DeltaTable(str(self.folder / name))
+
+    def _delta(self, name: str) -> DeltaTable:
+        ledger = self.ledger()
+        if ledger.is_empty():
+            raise NotFoundError("demand store", expected="imported demand", found=f"none in {self.folder}")
+        return DeltaTable(str(self.folder / name), version=ledger[f"{name}_version"][-1])
+
+    def _table(self, name: str) -> pl.DataFrame:
+        return _read(self.folder / name, self._delta(name).version())
+
+    def _undo_unfinished(self, ledger: pl.DataFrame) -> None:
+        """Take back what an import that died left behind the versions in the ledger."""
+        for name in TABLES:
+            path = self.folder / name
+            if not DeltaTable.is_deltatable(str(path)):
+                continue
+            table = self._newest(name)
+            if ledger.is_empty():
+                table.delete()
+            elif table.version() != (wanted := ledger[f"{name}_version"][-1]):
+                table.restore(wanted)
+
+    @contextmanager
+    def _lock(self) -> Iterator[None]:
+        if self._asked is not None:
+            raise InputError("version", expected="the newest, to import into it", found=self._asked)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with (self.folder / "lock").open("w") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                raise BusyError("demand store", expected="no other import", found="one is running") from error
+            yield
+
+
+_NO_SERIES = pl.DataFrame(schema={"series": pl.Int32, **dict.fromkeys(KEYS, pl.String)})
+
+
+@dataclass
+class _Tally:
+    """Counts what streams by."""
+
+    rows: int = 0
+    first: datetime | None = None
+    last: datetime | None = None
+    known_last: datetime | None = None
+    stock: bool = False
+
+    def count(self, chunk: pl.DataFrame) -> None:
+        observed = pl.col("time").filter(pl.col("demand").is_not_null())
+        first, last, known_last, stock = chunk.select(
+            observed.min().alias("first"),
+            observed.max().alias("last"),
+            pl.col("time").max().alias("known_last"),
+            pl.col("stocked_out").is_not_null().any(),
+        ).row(0)
+        self.rows += chunk.height
+        self.first = min(filter(None, (self.first, first)), default=None)
+        self.last = max(filter(None, (self.last, last)), default=None)
+        self.known_last = max(filter(None, (self.known_last, known_last)), default=None)
+        self.stock = self.stock or stock
+
+
+def _stream(incoming: Incoming, ids: pl.Series, tally: _Tally) -> Iterator[pl.DataFrame]:
+    for chunk in incoming.frames():
+        tally.count(chunk)
+        yield chunk.with_columns(series=ids.gather(chunk["series"]))
+
+
+def _write_chunks(path: Path, chunks: Iterator[pl.DataFrame], known: tuple[str, ...], number: int) -> None:
+    """Append all chunks in one commit."""
+    features = ("demand", "stocked_out", *known)
+    schema = pa.schema(
+        [
+            pa.field("series", pa.int32()),
+            pa.field("time", pa.timestamp("us")),
+            *(pa.field(name, pa.float32()) for name in features),
+            pa.field("import", pa.int32()),
+        ]
+    )
+    batches = (
+        batch
+        for chunk in chunks
+        for batch in chunk.with_columns(pl.lit(number, pl.Int32).alias("import"))
+        .to_arrow(compat_level=pl.CompatLevel.oldest())
+        .cast(schema)
+        .to_batches()
+    )
+    write_deltalake(
+        path,
+        pa.RecordBatchReader.from_batches(schema, batches),
+        mode="append",
+        schema_mode="merge",
+        partition_by=["import"],
+        writer_properties=WriterProperties(compression="ZSTD", compression_level=1, max_row_group_size=2_000_000),
+    )
+
+
+def _append(path: Path, rows: pl.DataFrame, number: int) -> None:
+    numbered = rows.with_columns(pl.lit(number, pl.Int32).alias("import"))
+    write_deltalake(path, numbered, mode="append", schema_mode="merge")
+
+
+def _read(path: Path, version: int | None) -> pl.DataFrame:
+    try:
+        return pl.read_delta(str(path), version=version)
+    except (pl.exceptions.ComputeError, OSError) as error:
+        raise IntegrityError(path.name, expected="a readable Delta table", found=str(error)) from error
+
+
+def _check_period(ledger: pl.DataFrame, period: Period) -> None:
+    if not ledger.is_empty() and ledger["period"][0] != period:
+        found = f"{period} data for a store of {ledger['period'][0]} data; use another --home"
+        raise InputError("period", expected=f"{ledger['period'][0]}", found=found)
+
+
+def store_period(ledger: pl.DataFrame) -> Period:
+    """The one period of a store that is not empty."""
+    period: str = ledger["period"][0]
+    for name in STEP_US:
+        if name == period:
+            return name
+    raise IntegrityError("imports", expected="hour, day or week", found=period)
