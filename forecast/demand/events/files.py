@@ -45,6 +45,7 @@ from forecast.demand.events.rules import Rule
 from forecast.errors import InputError, NotFoundError
 
 CSV_COLUMNS: Final = ("name", "kind", "start", "end", "phase", "platforms", "locations", "intensity")
+SPELL_KEYS: Final = ("start", "end", "intensity")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -135,8 +136,7 @@ def parse_csv(text: str, source: str) -> Calendar:
         if phase == DAY and owner not in events:
             events[owner] = replace(entry, values=values).event()
         else:
-            spell = {key: values[key] for key in ("start", "end", "intensity") if key in values}
-            spell["name"] = phase
+            spell = {"name": phase} | {key: cell for key, cell in values.items() if key in SPELL_KEYS}
             phases.append((entry, owner, replace(entry, values=spell).phase()))
     for entry, owner, found in phases:
         if owner not in events:

@@ -17,7 +17,7 @@ PHASES: Final[tuple[str, ...]] = ("pre-sale", "warm-up", DAY, "after")
 
 @dataclass(frozen=True, kw_only=True)
 class Phase:
-    """A phase around an event, from `start` to `end`, both included; `intensity` is relative to the event's."""
+    """A phase around an event, from `start` to `end`, both included; intensity relative to the event's."""
 
     name: str
     start: date
