@@ -101,15 +101,14 @@ def _solar(year: int, month: int, day: int) -> date | None:
 
 
 def _lunar(year: int, month: int, day: int) -> date:
-    from lunardate import LunarDate
+    from lunar_python import Lunar
 
     if year not in _LUNAR_YEARS:
         found = f"the year {year}"
         raise InputError(
             "lunar date", expected=f"a year {_LUNAR_YEARS[0]} to {_LUNAR_YEARS[-1]}", found=found
         )
-    solar: date = LunarDate(year, month, day).to_solar_date()
-    return solar
+    return date.fromisoformat(Lunar.fromYmd(year, month, day).getSolar().toYmd())
 
 
 def nth_weekday(year: int, month: int, weekday: int, n: int) -> date | None:
