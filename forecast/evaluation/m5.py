@@ -14,19 +14,18 @@ from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
 
 from forecast.demand.panel import Floats, Panel
 from forecast.errors import InputError
 from forecast.evaluation.m5_hierarchy import Doubles, LevelForecasts, M5Hierarchy, aggregate
+from forecast.evaluation.metrics import COVERAGES, coverage, pinball, pit_bounds
 from forecast.forecasts import Forecasts
-from forecast.quantiles import DECILES, LEVELS, M5_NINE, band
+from forecast.quantiles import DECILES, LEVELS, M5_NINE
 
 WEIGHT_DAYS: Final[int] = 28
 """Weights are dollar sales of this many last days before the origin."""
 NODES_PER_CHUNK: Final[int] = 1_000
 """Nodes whose histories are differenced at once; bounds the memory."""
-COVERAGES: Final[tuple[float, ...]] = (0.5, 0.8, 0.95)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,7 +35,7 @@ class M5Scores:
     wrmsse, wspl: means over the 12 levels of `wrmsse_by_level`, `wspl_by_level`. wql: level 12, mean over
         deciles.
     bias: sum of means over sum of units, minus 1. coverage_by_level: 12 rows of the shares of node-days
-    inside the central 50, 80 and 95 % bands (nodes weighed equally).
+    inside the central 50, 80 and 95 % bands (nodes weighed equally, ties as in `metrics.coverage`).
     """
 
     wrmsse: float
@@ -156,13 +155,6 @@ def weighted_quantile_loss(truth_NH: Doubles, quantiles_NHQ: Floats) -> float:
     return 2.0 * float(np.mean(losses)) / denominator
 
 
-def pinball(truth: Doubles, quantile: NDArray[np.floating], level: float) -> Doubles:
-    """Pinball (quantile) loss: level x (y - q) above the quantile, (1 - level) x (q - y) below."""
-    error = truth - quantile.astype(np.float64)
-    result: Doubles = np.maximum(level * error, (level - 1.0) * error)
-    return result
-
-
 def last_dollar_sales(panel: Panel) -> Doubles:
     """(S,) dollar sales of the panel's last 28 days; days without a price or a demand count nothing."""
     days = slice(max(0, panel.n_periods - WEIGHT_DAYS), panel.n_periods)
@@ -201,9 +193,5 @@ def _weighted(error_N: Doubles, weight_N: Doubles) -> float:
 
 
 def _coverages(truth_NH: Doubles, quantiles_NHQ: Floats) -> tuple[float, ...]:
-    shares = []
-    for coverage in COVERAGES:
-        low, high = band(coverage)
-        inside_NH = (truth_NH >= quantiles_NHQ[:, :, low]) & (truth_NH <= quantiles_NHQ[:, :, high])
-        shares.append(float(inside_NH.mean()))
-    return tuple(shares)
+    low_NH, high_NH = pit_bounds(truth_NH, quantiles_NHQ)
+    return tuple(coverage(low_NH, high_NH, central) for central in COVERAGES)
