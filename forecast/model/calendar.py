@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from forecast.demand.panel import STEP, EventGrid, Period
+from forecast.demand.panel import STEP, Period
 
 Floats = NDArray[np.float32]
 
@@ -35,18 +35,18 @@ def _waves(phase: NDArray[np.float64], n: int) -> NDArray[np.float64]:
     return np.concatenate([np.sin(angles), np.cos(angles)], axis=1)
 
 
-def analog_periods(events: EventGrid, *, horizon: int, year: int, reach: int) -> NDArray[np.int64]:
+def analog_periods(events_GLE: Floats, *, horizon: int, year: int, reach: int) -> NDArray[np.int64]:
     """(G, L) index of the past period most like each period: the same place around the same event last time, else a year before.
 
     Always at least `horizon` before the period, so that it has been observed at every origin that asks; -1 where the
     past does not reach. Where events overlap, the nearer one decides, then the stronger.
     """
-    n_groups, n, n_events = events.intensity_GLE.shape
+    n_groups, n, n_events = events_GLE.shape
     result = np.tile(np.arange(n) - year, (n_groups, 1))
     for g in range(n_groups):
         best = np.full(n, np.inf)
         for e in range(n_events):
-            _follow_event(events.intensity_GLE[g, :, e], result[g], best, horizon, year, reach)
+            _follow_event(events_GLE[g, :, e], result[g], best, horizon, year, reach)
     result[result < 0] = -1
     return result
 

@@ -62,7 +62,11 @@ class FeatureSchema:
         return cls(horizon=horizon, known=known, statics=tuple(statics), events=events, integer=integer)
 
     def standardise(self, panel: Panel, horizon: int) -> Floats:
-        """(S, T + horizon, F) features: two a column where values can be missing, the second says 'unknown'."""
+        """(S, T + horizon, F) features, 0 where unknown.
+
+        Raises:
+            InputError: a feature that training knew is not there, or not for the horizon.
+        """
         n = panel.n_periods + horizon
         columns: list[Floats] = []
         for feature in self.known:
@@ -71,13 +75,12 @@ class FeatureSchema:
                     feature.name, expected="a known-future column, as in training", found="no such column"
                 )
             values = panel.known[feature.name]
-            if values.shape[1] < n or not np.isfinite(values[:, panel.n_periods : n]).any():
+            if horizon and not np.isfinite(values[:, n - 1 : n]).any():
+                reach = int(np.isfinite(values[:, panel.n_periods : n]).any(axis=0).sum())
                 raise InputError(
                     feature.name,
                     expected=f"known values for the {horizon} periods after {panel.origin}",
-                    found=f"values for {max(values.shape[1] - panel.n_periods, 0)} periods"
-                    if values.shape[1] < n
-                    else "none",
+                    found=f"values for {reach}",
                 )
             columns.append(_standardise(feature, values[:, :n]))
         if not columns:

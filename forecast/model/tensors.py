@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from forecast.demand.panel import Panel
-from forecast.errors import InputError
 from forecast.model.calendar import analog_periods, calendar_features
 from forecast.model.config import ModelConfig
 from forecast.model.schema import FeatureSchema
@@ -59,9 +58,9 @@ class PanelTensors:
 
 
 def build_tensors(
-    panel: Panel, config: ModelConfig, schema: FeatureSchema, device: torch.device
+    panel: Panel, config: ModelConfig, schema: FeatureSchema, device: torch.device, *, horizon: int
 ) -> PanelTensors:
-    """Move a panel to the device.
+    """Move a panel to the device, with known features for `horizon` periods after its last (0 to train on it).
 
     Raises:
         InputError: a known feature of the schema is missing or does not reach over the horizon.
@@ -74,9 +73,7 @@ def build_tensors(
     calendar = calendar_features(panel.period, panel.start, n_calendar)
     events = _pad_events(panel, schema, n_calendar)
     unions, lift = _union_lifts(panel, demand, observed, BASE_PATCHES[panel.period] * config.patch)
-    analog = analog_periods(
-        _grid(panel, schema, events), horizon=config.horizon, year=config.year, reach=config.event_reach
-    )
+    analog = analog_periods(events, horizon=config.horizon, year=config.year, reach=config.event_reach)
 
     def tensor(array: NDArray[np.generic]) -> Tensor:
         return torch.from_numpy(np.ascontiguousarray(array)).to(device)
@@ -89,7 +86,7 @@ def build_tensors(
         stocked_out_ST=None if panel.stocked_out_ST is None else tensor(np.nan_to_num(panel.stocked_out_ST)),
         demand_sum_ST=_running_sum(demand_ST * observed_ST),
         observed_sum_ST=_running_sum(observed_ST),
-        known_SPF=tensor(schema.standardise(panel, config.horizon)),
+        known_SPF=tensor(schema.standardise(panel, horizon)),
         calendar_LC=tensor(calendar),
         events_GLE=tensor(events),
         analog_GL=tensor(analog),
@@ -109,24 +106,12 @@ def _running_sum(values_ST: Tensor) -> Tensor:
 def _pad_events(panel: Panel, schema: FeatureSchema, n: int) -> NDArray[np.float32]:
     """(G, n, E) intensities in the schema's order of channels; channels that the model never saw are left out."""
     source = panel.events.intensity_GLE
-    if source.shape[1] < panel.n_periods + schema.horizon:
-        raise InputError(
-            "events",
-            expected=f"a calendar of {panel.n_periods + schema.horizon} periods",
-            found=str(source.shape[1]),
-        )
     result = np.zeros((source.shape[0], n, len(schema.events)), np.float32)
     span = min(n, source.shape[1])
     for e, name in enumerate(schema.events):
         if name in panel.events.names:
             result[:, :span, e] = source[:, :span, panel.events.names.index(name)]
     return result
-
-
-def _grid(panel: Panel, schema: FeatureSchema, events: NDArray[np.float32]):  # type: ignore[no-untyped-def]
-    from forecast.demand.panel import EventGrid
-
-    return EventGrid(names=schema.events, intensity_GLE=events, group_S=panel.events.group_S)
 
 
 def _union_lifts(

@@ -117,21 +117,29 @@ def _trailing_means(
 
 
 class Targets(NamedTuple):
-    """What came true after each origin of a batch, (B, O, H); kept apart from the windows that the network reads."""
+    """What came true after each origin of a batch, (B, O, H); kept apart from the windows that the network reads.
+
+    counted_BOH: 1 where the truth counts: observed before the limit, at an origin that has seen some history.
+    """
 
     demand_BOH: Tensor
-    observed_BOH: Tensor
+    counted_BOH: Tensor
     stocked_out_BOH: Tensor | None
 
 
-def gather_targets(windows: Windows, config: ModelConfig, n_origins: int) -> Targets:
-    """The H periods after each of the last `n_origins` patch ends; views, no copies."""
+def gather_targets(windows: Windows, config: ModelConfig, n_origins: int, limit: int) -> Targets:
+    """The H periods after each of the last `n_origins` patch ends, truth from period `limit` on hidden."""
     first = (config.window - n_origins + 1) * config.patch
 
     def steps(values_BD: Tensor) -> Tensor:
         return values_BD[:, first:].unfold(1, config.horizon, config.patch)
 
+    visible_BD = (windows.period_BD < limit).float()
+    known_BD = windows.observed_BD
+    if windows.stocked_out_BD is not None:
+        known_BD = torch.maximum(known_BD, (windows.stocked_out_BD > 0).float())
+    seen_BO1 = (windows.age_BW[:, -n_origins:, None] > 0).float()
     stock = windows.stocked_out_BD
     return Targets(
-        steps(windows.demand_BD), steps(windows.observed_BD), None if stock is None else steps(stock)
+        steps(windows.demand_BD), steps(known_BD * visible_BD) * seen_BO1, None if stock is None else steps(stock)
     )

@@ -1,0 +1,119 @@
+"""Scoring: a bundle and a panel give forecasts of every series.
+
+Letters: S series, B series of a batch, O origins, H horizon, Q levels, K scenarios.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from forecast.demand.panel import Panel, SeriesKeys
+from forecast.errors import InputError, UsageError
+from forecast.forecasts import Forecasts
+from forecast.model.bundle import Bundle
+from forecast.model.network import SurgeNet
+from forecast.model.tensors import PanelTensors, build_tensors
+from forecast.model.windows import gather_windows
+
+SCORING_BATCH = 512
+
+
+def choose_device(name: str) -> torch.device:
+    """`auto` takes a GPU when there is one; `cuda` where there is none is an error."""
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    if name.startswith("cuda") and not torch.cuda.is_available():
+        raise UsageError(f"device: expected one that this machine has (cpu), found {name}")
+    try:
+        return torch.device(name)
+    except RuntimeError:
+        raise UsageError(f"device: expected auto, cpu or cuda, found {name!r}") from None
+
+
+class Scores(NamedTuple):
+    """Scored series `rows` at O origins: mean (B, O, H) and quantiles (B, O, H, Q), in units, never negative."""
+
+    rows: slice
+    mean_BOH: Tensor
+    quantiles_BOHQ: Tensor
+
+
+def score(
+    network: SurgeNet, tensors: PanelTensors, end: int, n_origins: int, series_S: Tensor | None = None
+) -> Iterator[Scores]:
+    """Score series (all, or those in `series_S`) batch by batch at the last `n_origins` patch ends up to `end` observed periods."""
+    if series_S is None:
+        series_S = torch.arange(tensors.n_series, device=tensors.demand_ST.device)
+    network.eval()
+    with torch.inference_mode():
+        for first in range(0, len(series_S), SCORING_BATCH):
+            series_B = series_S[first : first + SCORING_BATCH]
+            windows = gather_windows(tensors, series_B, torch.full_like(series_B, end), network.config)
+            result = network(tensors, windows, n_origins)
+            rows = slice(first, first + len(series_B))
+            yield Scores(rows, result.mean_BOH, result.quantiles_BOHQ.clamp(min=0))
+
+
+class Forecaster:
+    """Forecasts of a bundle's model; `forecaster(panel, horizon)` answers for every series of the panel."""
+
+    def __init__(self, bundle: Bundle, device: str = "auto") -> None:
+        self.bundle = bundle
+        self.device = choose_device(device)
+        self.network = SurgeNet(bundle.config, bundle.schema).to(self.device)
+        self.network.load_state_dict(dict(bundle.weights))
+
+    def __call__(self, panel: Panel, horizon: int) -> Forecasts:
+        """Forecast the `horizon` periods after the panel's last.
+
+        Raises:
+            UsageError: the horizon is longer than the model's. InputError: the panel lacks what the model was trained with.
+        """
+        config = self.bundle.config
+        if not 1 <= horizon <= config.horizon:
+            raise UsageError(f"horizon: expected 1..{config.horizon} periods (the model's), found {horizon}")
+        if panel.period != config.period:
+            raise InputError("period", expected=config.period, found=panel.period)
+        tensors = build_tensors(panel, config, self.bundle.schema, self.device, horizon=horizon)
+        shape = (panel.n_series, horizon)
+        mean_SH = np.empty(shape, np.float32)
+        quantiles_SHQ = np.empty((*shape, 17), np.float32)
+        for rows, mean_BOH, quantiles_BOHQ in score(self.network, tensors, panel.n_periods, 1):
+            mean_SH[rows] = mean_BOH[:, 0, :horizon].cpu().numpy()
+            quantiles_SHQ[rows] = quantiles_BOHQ[:, 0, :horizon].cpu().numpy()
+        if self.bundle.schema.integer:
+            # Demand that comes in whole units has whole quantiles.
+            np.round(quantiles_SHQ, out=quantiles_SHQ)
+        return Forecasts(
+            period=panel.period,
+            origin=panel.origin,
+            keys=panel.keys,
+            mean_SH=mean_SH,
+            quantiles_SHQ=quantiles_SHQ,
+            ranks_SHK=self._ranks(panel.keys)[:, :horizon],
+        )
+
+    def _ranks(self, keys: SeriesKeys) -> NDArray[np.uint8]:
+        """Rows of the bundle's coupling for these series; a series it never saw borrows one, by a hash of its key."""
+        known = {key: row for row, key in enumerate(_tuples(self.bundle.keys))}
+        n = len(known)
+        rows = [known.get(key, _stable_hash(key) % n) for key in _tuples(keys)]
+        return self.bundle.ranks_SHK[np.asarray(rows)]
+
+
+def _tuples(keys: SeriesKeys) -> Iterator[tuple[str, str, str]]:
+    return zip(keys.item.tolist(), keys.location.tolist(), keys.platform.tolist(), strict=True)
+
+
+def _stable_hash(key: tuple[str, str, str]) -> int:
+    """The same on every machine and run, unlike Python's hash of strings."""
+    value = 0
+    for byte in "\x1f".join(key).encode():
+        value = (value * 131 + byte) % (1 << 61)
+    return value

@@ -1,0 +1,102 @@
+"""Fit a model on a panel: one Lightning run through the curriculum, and the bundle that comes of it."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from collections.abc import Callable
+
+import lightning
+import numpy as np
+import torch
+from torch.utils.data import DataLoader
+
+from forecast.demand.panel import Panel
+from forecast.errors import InputError
+from forecast.model.bundle import Bundle
+from forecast.model.config import ModelConfig
+from forecast.model.coupling import scenario_ranks
+from forecast.model.forecaster import choose_device
+from forecast.model.network import SurgeNet
+from forecast.model.schema import FeatureSchema
+from forecast.model.tensors import build_tensors
+from training.config import TrainingConfig
+from training.curriculum import plan
+from training.feed import OriginFeed
+from training.module import SurgeModule
+from training.prequential import Budget, Prequential
+from training.records import EpochRecord
+
+
+def fit(
+    panel: Panel,
+    *,
+    model: ModelConfig,
+    training: TrainingConfig,
+    on_epoch: Callable[[EpochRecord], None] | None = None,
+) -> Bundle:
+    """Train on all of a panel; what must not be seen is cut off before (`panel.until`).
+
+    The same panel, configurations and seed give the same weights on one device, unless `training.minutes` ends the run.
+
+    Raises:
+        InputError: no demand to learn from. UsageError: a device that is not there.
+    """
+    if not np.nansum(np.abs(panel.demand_ST)) > 0:
+        raise InputError("demand", expected="at least one period with demand", found="none")
+    device = choose_device(training.device)
+    budget = Budget(training)
+    torch.manual_seed(training.seed)
+    schema = FeatureSchema.fit(panel, model.horizon)
+    tensors = build_tensors(panel, model, schema, device, horizon=0)
+    network = SurgeNet(model, schema)
+    stages = plan(panel.n_periods, model, training)
+    feed = OriginFeed(tensors, model, training, stages[0].limit)
+    module = SurgeModule(network, tensors, training, lambda: budget.fraction)
+    walk = Prequential(
+        panel=panel,
+        tensors=tensors,
+        stages=stages,
+        feed=feed,
+        budget=budget,
+        training=training,
+        on_epoch=on_epoch,
+    )
+    _trainer(device, walk).fit(module, DataLoader(feed, batch_size=None))
+    templates = np.stack(walk.templates) if walk.templates else np.zeros((0, panel.n_series, model.horizon), np.float32)
+    ranks = scenario_ranks(templates, model.scenarios, np.random.default_rng(training.seed))
+    return Bundle(
+        config=model,
+        schema=schema,
+        weights={name: value.detach().cpu() for name, value in module.averaged.module.state_dict().items()},
+        ranks_SHK=ranks,
+        keys=panel.keys,
+        facts={
+            "origin": str(panel.origin),
+            "data_version": panel.data_version,
+            "series": panel.n_series,
+            "periods": panel.n_periods,
+            "steps": budget.step,
+            "seed": training.seed,
+            **{name: round(value, 6) for name, value in walk.out_of_sample.items()},
+        },
+    )
+
+
+def _trainer(device: torch.device, walk: Prequential) -> lightning.Trainer:
+    """A quiet trainer: reports, checkpoints and progress are the caller's."""
+    logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
+    # One device holds panel and windows, so the loader has nothing to do in workers.
+    warnings.filterwarnings("ignore", message=".*does not have many workers.*")
+    return lightning.Trainer(
+        accelerator="gpu" if device.type == "cuda" else device.type,
+        devices=1,
+        max_steps=-1,
+        max_epochs=-1,
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        gradient_clip_val=1.0,
+        callbacks=[walk],
+    )

@@ -1,0 +1,77 @@
+"""The Lightning module: loss, optimiser, averaged weights. The science is in `forecast.model`."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import lightning
+import torch
+from torch import Tensor
+from torch.optim.swa_utils import AveragedModel
+
+from forecast.model.losses import forecast_loss
+from forecast.model.network import SurgeNet
+from forecast.model.tensors import PanelTensors
+from forecast.model.windows import gather_targets, gather_windows
+from training.config import TrainingConfig
+from training.feed import Draw
+
+
+class SurgeModule(lightning.LightningModule):
+    """Trains a SurgeNet on draws of a feed.
+
+    progress: the share of the budget spent, 0..1, which drives the learning rate: a warm-up, a plateau until half of
+    the budget, then a cosine to zero. `averaged` holds the exponential moving average of the weights, which is the model.
+    """
+
+    def __init__(
+        self, network: SurgeNet, tensors: PanelTensors, config: TrainingConfig, progress: Callable[[], float]
+    ) -> None:
+        super().__init__()
+        self.network = network
+        self.averaged = AveragedModel(network, multi_avg_fn=_warm_average(config.ema_decay))
+        self._tensors = tensors
+        self._config = config
+        self._progress = progress
+
+    def training_step(self, draw: Draw, batch_idx: int) -> Tensor:
+        """Loss of one draw."""
+        config = self.network.config
+        windows = gather_windows(self._tensors, draw.series_B, draw.end_B, config)
+        targets = gather_targets(windows, config, config.origins, draw.limit)
+        forecast = self.network(self._tensors, windows, config.origins)
+        return forecast_loss(forecast, *targets)
+
+    def configure_optimizers(self) -> Any:
+        """AdamW, its rate set by the progress of the budget."""
+        optimizer = torch.optim.AdamW(
+            self.network.parameters(),
+            lr=self._config.learning_rate,
+            betas=(0.9, 0.98),
+            weight_decay=self._config.weight_decay,
+        )
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, self._rate)
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    def _rate(self, step: int) -> float:
+        fraction = self._progress()
+        cooled = 1.0 if fraction < 0.5 else 0.5 * (1 + math.cos(math.pi * min(2 * fraction - 1, 1)))
+        return min(1.0, (step + 1) / self._config.warmup_steps) * max(cooled, 1e-3)
+
+    def on_train_batch_end(self, outputs: Any, batch: Draw, batch_idx: int) -> None:
+        """Fold the new weights into their average."""
+        self.averaged.update_parameters(self.network)
+
+
+def _warm_average(decay: float) -> Callable[..., None]:
+    """An exponential moving average that follows quickly at first."""
+
+    @torch.no_grad()
+    def update(averaged: list[Tensor], current: list[Tensor], count: Tensor) -> None:
+        n = float(count)
+        weight = 1 - min(decay, (1 + n) / (10 + n))
+        torch._foreach_lerp_(averaged, current, weight)
+
+    return update

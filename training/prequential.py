@@ -1,0 +1,200 @@
+"""Walks the curriculum while Lightning trains: reports, scores each stage out of sample, ends early, ends in time.
+
+Letters: S series, N past origins, O origins of a stage, H horizon, Q levels.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from typing import Any
+
+import lightning
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from forecast.demand.panel import Panel
+from forecast.errors import SurgecastError
+from forecast.model.coupling import probability_integral_transform
+from forecast.model.forecaster import score
+from forecast.model.network import SurgeNet
+from forecast.model.tensors import PanelTensors
+from forecast.quantiles import DECILES, LEVELS
+from training.config import TrainingConfig
+from training.curriculum import Stage
+from training.feed import Draw, OriginFeed
+from training.module import SurgeModule
+from training.records import EpochRecord
+
+Floats = NDArray[np.float32]
+
+
+class Budget:
+    """Steps or minutes, whichever is nearer its end."""
+
+    def __init__(self, training: TrainingConfig) -> None:
+        self.total_steps = training.steps
+        self._seconds = None if training.minutes is None else training.minutes * 60
+        self._start = time.monotonic()
+        self.step = 0
+
+    @property
+    def seconds(self) -> float:
+        """Since the start."""
+        return time.monotonic() - self._start
+
+    @property
+    def fraction(self) -> float:
+        """Spent, 0..1."""
+        by_steps = self.step / self.total_steps
+        by_time = 0.0 if self._seconds is None else self.seconds / self._seconds
+        return min(max(by_steps, by_time), 1.0)
+
+    def shorten(self, share: float) -> None:
+        """Plan the rest as if what is spent by now were `share` of the whole."""
+        self.total_steps = min(self.total_steps, max(round(self.step / share), self.step + 1))
+        if self._seconds is not None:
+            self._seconds = min(self._seconds, self.seconds / share)
+
+
+class Prequential(lightning.Callback):
+    """The curriculum as a callback; `templates` collects the out-of-sample errors that couple the scenarios."""
+
+    def __init__(
+        self,
+        *,
+        panel: Panel,
+        tensors: PanelTensors,
+        stages: tuple[Stage, ...],
+        feed: OriginFeed,
+        budget: Budget,
+        training: TrainingConfig,
+        on_epoch: Callable[[EpochRecord], None] | None,
+    ) -> None:
+        self._panel = panel
+        self._tensors = tensors
+        self._stages = list(stages)
+        self._feed = feed
+        self._budget = budget
+        self._training = training
+        self._on_epoch = on_epoch
+        self._rng = np.random.default_rng(training.seed)
+        self._losses: list[torch.Tensor] = []
+        self._since = time.monotonic()
+        self._best = math.inf
+        self._stale = 0
+        sample = self._rng.permutation(panel.n_series)[: training.validation_series]
+        self._sample = torch.from_numpy(np.sort(sample)).to(tensors.demand_ST.device)
+        self.templates: list[Floats] = []
+        self.out_of_sample: dict[str, float] = {}
+
+    def on_train_batch_end(
+        self, trainer: lightning.Trainer, module: Any, outputs: Any, batch: Draw, batch_idx: int
+    ) -> None:
+        """Count the step; at the ends of epochs and stages, score."""
+        self._budget.step += 1
+        self._losses.append(outputs["loss"].detach())
+        stage = self._stages[0]
+        over = self._budget.fraction >= stage.share
+        if over or self._budget.step % self._training.epoch_steps == 0:
+            stop_early = self._report(module, stage)
+            if stop_early and not over:
+                self._budget.shorten(stage.share)
+                over = True
+        if not over:
+            return
+        if stage.origins:
+            self._score_stage(module, stage)
+            self._stages.pop(0)
+            self._feed.limit = self._stages[0].limit
+            self._since = time.monotonic()
+        else:
+            trainer.should_stop = True
+
+    def _report(self, module: SurgeModule, stage: Stage) -> bool:
+        """Report the epoch; true when the first stage has stopped gaining."""
+        loss = float(torch.stack(self._losses).mean())
+        if not math.isfinite(loss):
+            raise SurgecastError(f"training loss: expected a number, found {loss} by step {self._budget.step}")
+        rate = len(self._losses) * self._training.batch * module.network.config.origins
+        rate = rate / max(time.monotonic() - self._since, 1e-9)
+        validation: dict[str, float] = {}
+        if stage.origins:
+            averaged: SurgeNet = module.averaged.module
+            errors = _Errors()
+            for _, truth_SOH, mean_SOH, quantiles_SOHQ in self._forecasts(averaged, stage, self._sample):
+                errors.add(truth_SOH, mean_SOH, quantiles_SOHQ)
+            validation = errors.metrics()
+        if self._on_epoch is not None:
+            self._on_epoch(
+                EpochRecord(
+                    stage=stage.name,
+                    step=self._budget.step,
+                    total_steps=self._budget.total_steps,
+                    seconds=self._budget.seconds,
+                    fraction=self._budget.fraction,
+                    loss=loss,
+                    learning_rate=module.optimizers().param_groups[0]["lr"],  # type: ignore[union-attr]
+                    origins_per_s=rate,
+                    validation=validation,
+                )
+            )
+        self._losses.clear()
+        self._since = time.monotonic()
+        return stage.name == "stage 1" and self._no_gain(validation["wql"])
+
+    def _no_gain(self, wql: float) -> bool:
+        self._stale = 0 if wql < self._best * 0.999 else self._stale + 1
+        self._best = min(self._best, wql)
+        return self._stale >= self._training.patience
+
+    def _forecasts(self, network: SurgeNet, stage: Stage, series_S: torch.Tensor | None) -> Any:
+        """Yield (rows, truth, mean, quantiles) of the stage's origins, arrays (B, O, H[, Q]); truth NaN where it does not count."""
+        h = network.config.horizon
+        truth_ST = self._panel.demand_ST
+        rows_S = np.arange(self._panel.n_series) if series_S is None else series_S.cpu().numpy()
+        steps_OH = np.asarray(stage.origins)[:, None] + np.arange(h)
+        for part in score(network, self._tensors, stage.origins[-1], len(stage.origins), series_S):
+            truth_BOH = truth_ST[rows_S[part.rows]][:, steps_OH]
+            yield part.rows, truth_BOH, part.mean_BOH.cpu().numpy(), part.quantiles_BOHQ.cpu().numpy()
+
+    def _score_stage(self, module: SurgeModule, stage: Stage) -> None:
+        """Forecast the stage's origins with the averaged weights; keep the errors and where the truth fell."""
+        h = module.network.config.horizon
+        shape = (len(stage.origins), self._panel.n_series, h)
+        places_OSH = np.empty(shape, np.float32)
+        errors = _Errors()
+        stock = self._panel.stocked_out_ST
+        steps_OH = np.asarray(stage.origins)[:, None] + np.arange(h)
+        for rows, truth_BOH, mean_BOH, quantiles_BOHQ in self._forecasts(module.averaged.module, stage, None):
+            censored = None if stock is None else stock[rows][:, steps_OH] > 0
+            places = probability_integral_transform(truth_BOH, quantiles_BOHQ, censored, self._rng)
+            places_OSH[:, rows] = places.transpose(1, 0, 2)
+            errors.add(truth_BOH if censored is None else np.where(censored, np.nan, truth_BOH), mean_BOH, quantiles_BOHQ)
+        self.templates.extend(places_OSH)
+        self.out_of_sample.update({f"{stage.name}_{k}": v for k, v in errors.metrics().items()})
+
+
+class _Errors:
+    """Sums of errors over batches, ratio metrics at the end."""
+
+    def __init__(self) -> None:
+        self.pinball = self.absolute = self.signed = self.demand = 0.0
+
+    def add(self, truth: Floats, mean: Floats, quantiles: Floats) -> None:
+        """Add forecasts; NaN truth does not count."""
+        counted = np.isfinite(truth)
+        y = truth[counted].astype(np.float64)
+        levels = np.asarray([LEVELS[i] for i in DECILES])
+        error = y[:, None] - quantiles[counted][:, DECILES]
+        self.pinball += float(np.maximum(levels * error, (levels - 1) * error).mean(1).sum())
+        self.signed += float((mean[counted] - y).sum())
+        self.absolute += float(np.abs(mean[counted] - y).sum())
+        self.demand += float(y.sum())
+
+    def metrics(self) -> dict[str, float]:
+        """WQL over the deciles, WAPE of the mean, bias (share of demand)."""
+        total = max(self.demand, 1e-9)
+        return {"wql": 2 * self.pinball / total, "wape": self.absolute / total, "bias": self.signed / total}
