@@ -100,14 +100,16 @@ def _solar(year: int, month: int, day: int) -> date | None:
     return date(year, month, day) if day <= calendar.monthrange(year, month)[1] else None
 
 
-def _lunar(year: int, month: int, day: int) -> date:
-    from lunar_python import Lunar
+def _lunar(year: int, month: int, day: int) -> date | None:
+    from lunar_python import Lunar, LunarMonth
 
     if year not in _LUNAR_YEARS:
         found = f"the year {year}"
         raise InputError(
             "lunar date", expected=f"a year {_LUNAR_YEARS[0]} to {_LUNAR_YEARS[-1]}", found=found
         )
+    if day > LunarMonth.fromYm(year, month).getDayCount():
+        return None
     return date.fromisoformat(Lunar.fromYmd(year, month, day).getSolar().toYmd())
 
 

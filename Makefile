@@ -1,0 +1,42 @@
+# Every target sets up what it needs by itself: Python 3.11 or later and pip are enough.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+# The benchmarks that need no data set of their own.
+NAMES := from importlib.metadata import entry_points as e; \
+  print(*sorted({x.name for x in e(group="surgecast.bench")} - {"m5", "freshretail"}))
+
+.PHONY: demo test lint protos bench clean
+
+demo: $(READY)  ## train on real orders and answer a planner's questions over gRPC
+	$(BIN)/surgecast demo
+
+test: lint  ## everything that must hold before a change goes in
+	$(BIN)/pytest
+
+lint: $(READY)  ## format, lint, strict types, direction of imports, generated code
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/pytest -q tests/test_architecture.py
+	$(BIN)/python protos/generate.py --check
+
+protos: $(READY)  ## generate the gRPC code again
+	$(BIN)/python protos/generate.py
+
+bench: $(READY)  ## measure the parts on this machine; M5=DIR and FRESHRETAIL=DIR add those data sets
+	@for name in $$($(BIN)/python -c '$(NAMES)'); do $(BIN)/surgecast bench $$name --json || exit; done
+	$(if $(M5),$(BIN)/surgecast bench m5 --data $(M5) --cutoff 1913 --out build/m5.parquet --json)
+	$(if $(FRESHRETAIL),$(BIN)/surgecast bench freshretail --data $(FRESHRETAIL) --cutoff 2024-06-18 --horizon 7 \
+	  --out build/freshretail.parquet --json)
+
+$(READY): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit("surgecast needs Python 3.11 or later, found " + sys.version.split()[0] + "; name another: make PYTHON=python3.12" if sys.version_info < (3, 11) else 0)'
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
+	touch $@
+
+clean:  ## remove the environment, caches and build products; never a home
+	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
