@@ -11,7 +11,8 @@ Letters: S series, H horizon, T history, Q quantile levels, B bins.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
 from typing import Final
 
 import numpy as np
@@ -131,6 +132,19 @@ def statistics(truth_SH: Floats, forecasts: Forecasts, scales: Scales) -> Statis
         pit_high_SH=pit_high_SH,
         scales=scales,
     )
+
+
+def concatenate(parts: Sequence[Statistics]) -> Statistics:
+    """Statistics of several origins (or groups of series) one under the other."""
+
+    def stack(name: str) -> Doubles:
+        return np.concatenate([getattr(part, name) for part in parts])
+
+    arrays = {item.name: stack(item.name) for item in fields(Statistics) if item.name != "scales"}
+    mse_S, mae_S = (
+        np.concatenate([getattr(part.scales, name) for part in parts]) for name in ("mse_S", "mae_S")
+    )
+    return Statistics(**arrays, scales=Scales(mse_S=mse_S, mae_S=mae_S))
 
 
 def aggregate(statistics: Statistics, where_SH: Mask | None = None) -> Metrics:

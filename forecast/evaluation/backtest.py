@@ -1,0 +1,168 @@
+"""Rolling-origin backtests: every forecaster forecasts from the same past days and is held against what came.
+
+A forecaster gets `panel.until(origin)` and nothing else: later demand and stock states are not in what it is
+given.
+
+Letters: S series, H horizon, R rows of all origins (origin by origin, S each).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import TypeVar
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from forecast.demand.panel import Panel
+from forecast.errors import InputError, UsageError
+from forecast.evaluation.baselines import ForecastFunction
+from forecast.evaluation.bootstrap import Interval, paired_difference
+from forecast.evaluation.metrics import Mask, Statistics, aggregate, concatenate, scales, scored, statistics
+from forecast.evaluation.slices import slices
+from forecast.forecasts import Forecasts
+
+Key = TypeVar("Key")
+ALL = "all"
+"""The slice of everything that is scored."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class BacktestReport:
+    """What a backtest found.
+
+    origins: last observed period of each origin, ascending. statistics: forecaster -> (R, H) comparison with
+    the truth. slices: name -> (R, H) mask, see `forecast.evaluation.slices`. forecasts: forecaster ->
+    forecasts of the last origin, for pictures.
+    """
+
+    origins: NDArray[np.datetime64]
+    horizon: int
+    statistics: Mapping[str, Statistics]
+    slices: Mapping[str, Mask]
+    forecasts: Mapping[str, Forecasts]
+
+    @property
+    def n_series(self) -> int:
+        """S."""
+        return len(next(iter(self.statistics.values())).truth_SH) // len(self.origins)
+
+    def table(self) -> pl.DataFrame:
+        """Accuracy by slice and forecaster: columns slice, forecaster, and those of `Metrics`."""
+        return self._frame("slice", {ALL: None, **self.slices})
+
+    def by_step(self) -> pl.DataFrame:
+        """Accuracy by step of the horizon: columns step (1 = the first period after the origin),
+        forecaster, metrics.
+        """
+        steps = np.arange(self.horizon)
+        return self._frame("step", {i + 1: (steps == i)[None, :] for i in range(self.horizon)})
+
+    def by_origin(self) -> pl.DataFrame:
+        """Accuracy by origin: columns origin, forecaster, metrics."""
+        row_origin_R = np.arange(len(self.origins)).repeat(self.n_series)
+        masks = {
+            origin: (row_origin_R == i)[:, None]
+            for i, origin in enumerate(self.origins.astype("M8[us]").tolist())
+        }
+        return self._frame("origin", masks)
+
+    def difference(self, first: str, second: str, *, where: str = ALL, seed: int = 0) -> Interval:
+        """95 % bootstrap interval (by series) of WQL of `first` minus WQL of `second` on a slice;
+        negative: better.
+        """
+        one, other = self._of(first), self._of(second)
+        chosen_RH = one.scored_SH if where == ALL else one.scored_SH & self._slice(where)
+        return paired_difference(
+            self._by_series(one.quantile_loss_SH, chosen_RH),
+            self._by_series(other.quantile_loss_SH, chosen_RH),
+            self._by_series(one.truth_SH, chosen_RH),
+            seed=seed,
+        )
+
+    def _of(self, forecaster: str) -> Statistics:
+        if forecaster not in self.statistics:
+            raise UsageError(f"forecaster: expected one of {', '.join(self.statistics)}, found {forecaster}")
+        return self.statistics[forecaster]
+
+    def _slice(self, name: str) -> Mask:
+        if name not in self.slices:
+            raise UsageError(f"slice: expected one of {', '.join([ALL, *self.slices])}, found {name}")
+        return self.slices[name]
+
+    def _by_series(self, values_RH: NDArray[np.floating], chosen_RH: Mask) -> NDArray[np.float64]:
+        """(S,) sums over the horizon and all origins."""
+        sums_R: NDArray[np.float64] = np.sum(values_RH, axis=1, where=chosen_RH, dtype=np.float64)
+        total_S: NDArray[np.float64] = sums_R.reshape(len(self.origins), self.n_series).sum(axis=0)
+        return total_S
+
+    def _frame(self, column: str, masks: Mapping[Key, Mask | None]) -> pl.DataFrame:
+        rows = [
+            {column: key, "forecaster": name, **asdict(aggregate(one, mask))}
+            for key, mask in masks.items()
+            for name, one in self.statistics.items()
+        ]
+        return pl.DataFrame(rows)
+
+
+def rolling_origins(panel: Panel, horizon: int, n_origins: int, stride: int) -> tuple[int, ...]:
+    """The last `n_origins` origins whose whole horizon is observed, `stride` periods apart, ascending.
+
+    An origin is the number of periods observed then, as in `panel.until`. Raises UsageError for counts below
+    1 and InputError when the first origin would have less history than one horizon.
+    """
+    for name, value in (("horizon", horizon), ("origins", n_origins), ("stride", stride)):
+        if value < 1:
+            raise UsageError(f"{name}: expected at least 1, found {value}")
+    last = panel.n_periods - horizon
+    first = last - (n_origins - 1) * stride
+    if first < horizon:
+        needed = 2 * horizon + (n_origins - 1) * stride
+        raise InputError("history", expected=f"at least {needed} periods", found=str(panel.n_periods))
+    return tuple(range(first, last + 1, stride))
+
+
+def backtest(
+    panel: Panel,
+    forecasters: Mapping[str, ForecastFunction],
+    origins: Sequence[int],
+    horizon: int,
+    *,
+    advance: Callable[[float], None] = lambda _done: None,
+) -> BacktestReport:
+    """Forecast `horizon` periods from each origin (see `rolling_origins`) with each forecaster, and score
+    them.
+
+    Periods that are missing, stocked out, or beyond the panel's end are not scored. `advance` is told of each
+    forecast done, for a progress bar. Raises UsageError without a forecaster or origin.
+    """
+    if not forecasters or not origins:
+        raise UsageError("backtest: expected at least one forecaster and one origin, found none")
+    found: dict[str, list[Statistics]] = {name: [] for name in forecasters}
+    masks: list[Mapping[str, Mask]] = []
+    latest: dict[str, Forecasts] = {}
+    for origin in sorted(origins):
+        known = panel.until(origin)
+        truth_SH = scored(panel, origin, horizon)
+        known_scales = scales(known)
+        masks.append(slices(truth_SH, known))
+        for name, forecaster in forecasters.items():
+            latest[name] = forecaster(known, horizon)
+            found[name].append(statistics(truth_SH, latest[name], known_scales))
+            advance(1)
+    return BacktestReport(
+        origins=np.array([panel.time(origin - 1) for origin in sorted(origins)]),
+        horizon=horizon,
+        statistics={name: concatenate(parts) for name, parts in found.items()},
+        slices=_stack(masks, (panel.n_series, horizon)),
+        forecasts=latest,
+    )
+
+
+def _stack(masks: Sequence[Mapping[str, Mask]], shape: tuple[int, int]) -> dict[str, Mask]:
+    """Masks of all origins one under the other; a slice that an origin does not have is empty there."""
+    names = dict.fromkeys(name for one in masks for name in one)
+    empty = np.zeros(shape, dtype=bool)
+    return {name: np.concatenate([one.get(name, empty) for one in masks]) for name in names}
