@@ -9,15 +9,17 @@ import polars as pl
 
 from forecast.errors import InputError
 
-QUARANTINE = {
-    "row": pl.UInt32,
-    "reason": pl.String,
-    "item": pl.String,
-    "location": pl.String,
-    "platform": pl.String,
-    "time": pl.Datetime("us"),
-    "value": pl.Float64,
-}
+QUARANTINE = pl.Schema(
+    {
+        "row": pl.UInt32(),
+        "reason": pl.String(),
+        "item": pl.String(),
+        "location": pl.String(),
+        "platform": pl.String(),
+        "time": pl.Datetime("us"),
+        "value": pl.Float64(),
+    }
+)
 """Columns of a quarantined row; `value` is its demand or quantity. Nothing about a buyer is among them."""
 
 
@@ -44,7 +46,9 @@ def gate(rows: pl.DataFrame, schema: type[dy.Schema], *, value: str) -> Gated:
     rules = [name for name in details.columns if name not in rows.columns]
     if details.is_empty():
         return Gated(good=rows, bad=pl.DataFrame(schema=QUARANTINE))
-    first_broken = pl.coalesce(pl.when(pl.col(r) == "invalid").then(pl.lit(r.replace("_", " "))) for r in rules)
+    first_broken = pl.coalesce(
+        pl.when(pl.col(r) == "invalid").then(pl.lit(r.replace("_", " "))) for r in rules
+    )
     bad = details.with_columns(reason=first_broken, value=pl.col(value).cast(pl.Float64)).select(
         pl.col(name).cast(dtype) for name, dtype in QUARANTINE.items()
     )

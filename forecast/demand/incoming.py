@@ -65,7 +65,9 @@ def file_hash(*paths: Path) -> str:
     return digest.hexdigest()
 
 
-def number_series(rows: pl.DataFrame, keys: Sequence[str], statics: Sequence[str]) -> tuple[pl.DataFrame, pl.DataFrame]:
+def number_series(
+    rows: pl.DataFrame, keys: Sequence[str], statics: Sequence[str]
+) -> tuple[pl.DataFrame, pl.DataFrame]:
     """The series of some rows in the order of their keys, with their first known static labels; and the rows with a
     column `series`, ordered by series and time."""
     labels = [pl.col(name).drop_nulls().first() for name in statics]

@@ -52,7 +52,7 @@ class TableRow(KeyedRow):
     demand_unreadable = dy.Bool()
     stocked_out = dy.Float64(nullable=True, allow_inf=True, allow_nan=True)
     on_grid = dy.Bool()
-    known_finite = dy.Bool()
+    known_readable = dy.Bool()
     repeat = dy.Bool()
     conflict = dy.Bool()
 
@@ -92,9 +92,9 @@ class TableRow(KeyedRow):
         return pl.col("stocked_out").is_between(0, 1)
 
     @dy.rule()
-    def known_feature_is_infinite(cls) -> pl.Expr:
+    def known_feature_is_infinite_or_not_a_number(cls) -> pl.Expr:
         """Known features are finite or unknown."""
-        return pl.col("known_finite")
+        return pl.col("known_readable")
 
     @dy.rule()
     def rows_of_one_period_contradict_each_other(cls) -> pl.Expr:

@@ -4,8 +4,8 @@
               known features only.
 `series`      import, series, item, location, platform, static labels; a later row of a series completes its labels.
 `quarantine`  import, row, reason, item, location, platform, time, value.
-`imports`     the ledger, one row per import, written last: it names the versions of the other tables. Whatever is in
-              them beyond these versions came from an import that died, is never read, and is undone by the next import.
+`imports`     the ledger, one row per import, written last: it names the versions of the other tables. What they
+              hold beyond came from an import that died, is never read, and is undone by the next import.
 """
 
 from __future__ import annotations
@@ -28,23 +28,25 @@ from forecast.errors import BusyError, InputError, IntegrityError, NotFoundError
 
 TABLES = ("demand", "series", "quarantine")
 KEYS = ("item", "location", "platform")
-LEDGER = {
-    "import": pl.Int32,
-    "source": pl.String,
-    "kind": pl.String,
-    "period": pl.String,
-    "hashes": pl.List(pl.String),
-    "known": pl.List(pl.String),
-    "stock": pl.Boolean,
-    "rows": pl.Int64,
-    "series": pl.Int32,
-    "quarantined": pl.Int64,
-    "first": pl.Datetime("us"),
-    "last": pl.Datetime("us"),
-    "known_last": pl.Datetime("us"),
-    "at": pl.Datetime("us"),
-    **{f"{table}_version": pl.Int64 for table in TABLES},
-}
+LEDGER = pl.Schema(
+    {
+        "import": pl.Int32(),
+        "source": pl.String(),
+        "kind": pl.String(),
+        "period": pl.String(),
+        "hashes": pl.List(pl.String()),
+        "known": pl.List(pl.String()),
+        "stock": pl.Boolean(),
+        "rows": pl.Int64(),
+        "series": pl.Int32(),
+        "quarantined": pl.Int64(),
+        "first": pl.Datetime("us"),
+        "last": pl.Datetime("us"),
+        "known_last": pl.Datetime("us"),
+        "at": pl.Datetime("us"),
+        **{f"{table}_version": pl.Int64() for table in TABLES},
+    }
+)
 """Columns of the ledger. first, last: span of the demand; known_last: the last period with any row."""
 
 
@@ -85,7 +87,7 @@ class DemandStore:
         if self._asked is None:
             return rows
         if not self._asked.isdigit() or int(self._asked) > rows.height:
-            raise NotFoundError("version of the demand store", expected=f"0..{rows.height}", found=self._asked)
+            raise NotFoundError("version of demand", expected=f"0..{rows.height}", found=self._asked)
         return rows.head(int(self._asked))
 
     def series(self) -> pl.DataFrame:
@@ -150,7 +152,7 @@ class DemandStore:
                 "at": datetime.now(UTC).replace(tzinfo=None),
                 **{f"{name}_version": self._newest(name).version() for name in TABLES},
             }
-            write_deltalake(self.folder / "imports", pl.DataFrame([row], schema=LEDGER), mode="append")
+            _write(self.folder / "imports", pl.DataFrame([row], schema=LEDGER))
             return self._report(incoming, rows=tally.rows, unchanged=False)
 
     def _report(self, incoming: Incoming, *, rows: int, unchanged: bool) -> ImportReport:
@@ -209,6 +211,7 @@ class DemandStore:
             yield
 
 
+_PARQUET = WriterProperties(compression="ZSTD", compression_level=1, max_row_group_size=2_000_000)
 _NO_SERIES = pl.DataFrame(schema={"series": pl.Int32, **dict.fromkeys(KEYS, pl.String)})
 
 
@@ -268,13 +271,17 @@ def _write_chunks(path: Path, chunks: Iterator[pl.DataFrame], known: tuple[str, 
         mode="append",
         schema_mode="merge",
         partition_by=["import"],
-        writer_properties=WriterProperties(compression="ZSTD", compression_level=1, max_row_group_size=2_000_000),
+        writer_properties=_PARQUET,
     )
 
 
 def _append(path: Path, rows: pl.DataFrame, number: int) -> None:
-    numbered = rows.with_columns(pl.lit(number, pl.Int32).alias("import"))
-    write_deltalake(path, numbered, mode="append", schema_mode="merge")
+    _write(path, rows.with_columns(pl.lit(number, pl.Int32).alias("import")))
+
+
+def _write(path: Path, rows: pl.DataFrame) -> None:
+    table = rows.to_arrow(compat_level=pl.CompatLevel.oldest())
+    write_deltalake(path, table, mode="append", schema_mode="merge")
 
 
 def _read(path: Path, version: int | None) -> pl.DataFrame:

@@ -139,9 +139,7 @@ def m5_incoming(folder: Path) -> Incoming:
         kind="table",
         period="day",
         hashes=(file_hash(*(folder / f"{name}.parquet" for name in FILES)),),
-        series=tables.series.select(
-            item="item_id", location="store_id", platform=pl.lit(PLATFORM), **labels
-        ),
+        series=tables.series.select(item="item_id", location="store_id", platform=pl.lit(PLATFORM), **labels),
         known=("price", "snap"),
         chunks=_chunks(tables),
     )
@@ -165,7 +163,9 @@ def _chunks(tables: M5Tables) -> Iterator[pl.DataFrame]:
                 "price": price_SP.ravel(),
                 "snap": tables.snap(rows).ravel(),
             }
-        ).with_columns(pl.col("demand", "price").fill_nan(None), pl.lit(None, pl.Float32).alias("stocked_out"))
+        ).with_columns(
+            pl.col("demand", "price").fill_nan(None), pl.lit(None, pl.Float32).alias("stocked_out")
+        )
 
 
 def slug(name: str) -> str:

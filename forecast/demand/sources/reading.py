@@ -49,14 +49,29 @@ def read_model(path: Path, content: Mapping[str, object], model: type[Model]) ->
         raise UsageError(f"{path}: {key}: {first['msg']}, found {first['input']!r}") from error
 
 
-def read_rows(files: Sequence[Path], columns: Mapping[str, str], *, optional: frozenset[str] = frozenset()) -> pl.DataFrame:
+def read_rows(
+    files: Sequence[Path], columns: Mapping[str, str], *, zone: str, optional: frozenset[str] = frozenset()
+) -> pl.DataFrame:
     """The named columns of all files, one below the other, with `row` = the row's number over all files.
 
-    columns: name wanted -> column in the file. optional: names that may lack; they are null then.
-    Raises NotFoundError for a file, InputError for an unreadable or empty file or a missing column.
+    columns: name wanted -> column in the file; `time` is read as local time of `zone`, the others as they stand.
+    optional: names that may lack; they are null then.
+    Raises NotFoundError for a file, InputError for an unreadable or empty file, a missing column or mixed zones.
     """
-    parts = [_read_file(path, columns, optional) for path in files]
-    rows = pl.concat(parts, how="vertical_relaxed")
+    parts, aware = [], set()
+    for path in files:
+        part = _read_file(path, columns, optional)
+        times = read_times(part["time"], zone)
+        parts.append(part.with_columns(times.local.alias("time")))
+        aware |= {times.aware} if part.height else set()
+    if len(aware) > 1:
+        raise InputError("time", expected="a zone in all files or in none", found="both")
+    try:
+        rows = pl.concat(parts, how="vertical_relaxed")
+    except pl.exceptions.PolarsError as error:
+        raise InputError(
+            "files", expected="the same types in all", found=str(error).splitlines()[0]
+        ) from error
     if rows.is_empty():
         raise InputError(", ".join(path.name for path in files), expected="at least one row", found="none")
     return rows.with_row_index("row")
@@ -79,10 +94,14 @@ def _scan(path: Path) -> pl.LazyFrame:
             separator = "\t" if path.suffix.lower() == ".tsv" else ","
             frame = pl.scan_csv(path, separator=separator, infer_schema=False)
         else:
-            raise InputError(path.name, expected="a .parquet, .csv or .tsv file", found=path.suffix or "no suffix")
+            raise InputError(
+                path.name, expected="a .parquet, .csv or .tsv file", found=path.suffix or "no suffix"
+            )
         frame.collect_schema()
     except (pl.exceptions.PolarsError, OSError) as error:
-        raise InputError(path.name, expected="readable Parquet or CSV", found=str(error).splitlines()[0]) from error
+        raise InputError(
+            path.name, expected="readable Parquet or CSV", found=str(error).splitlines()[0]
+        ) from error
     return frame
 
 
@@ -101,7 +120,9 @@ def _read_file(path: Path, columns: Mapping[str, str], optional: frozenset[str])
     try:
         return frame.select(wanted).collect()
     except (pl.exceptions.PolarsError, OSError) as error:
-        raise InputError(path.name, expected="readable Parquet or CSV", found=str(error).splitlines()[0]) from error
+        raise InputError(
+            path.name, expected="readable Parquet or CSV", found=str(error).splitlines()[0]
+        ) from error
 
 
 def label(name: str) -> pl.Expr:
@@ -119,32 +140,40 @@ def is_unreadable(name: str) -> pl.Expr:
     return pl.col(name).is_not_null() & pl.col(name).cast(pl.Float64, strict=False).is_null()
 
 
-def read_times(column: pl.Series, zone: str) -> pl.Series:
-    """Times as local times of one zone, without zone; null where they cannot be read.
+@dataclass(frozen=True, kw_only=True)
+class Times:
+    """local: times without zone, null where unreadable. aware: whether they named a zone."""
 
-    A time that names its zone or offset is converted, one without is taken to be local already.
+    local: pl.Series
+    aware: bool
+
+
+def read_times(column: pl.Series, zone: str) -> Times:
+    """Times as local times of one zone; one that names its zone or offset is converted, others are local already.
+
     Raises InputError when a column mixes both, or holds no times.
     """
     if isinstance(column.dtype, pl.Datetime):
         aware = column.dtype.time_zone is not None
         local = column.dt.convert_time_zone(zone).dt.replace_time_zone(None) if aware else column
-        return local.cast(pl.Datetime("us"))
+        return Times(local=local.cast(pl.Datetime("us")), aware=aware)
     if column.dtype == pl.Date:
-        return column.cast(pl.Datetime("us"))
+        return Times(local=column.cast(pl.Datetime("us")), aware=False)
     if column.dtype != pl.String:
         raise InputError("time", expected="dates, times or ISO 8601 text", found=str(column.dtype))
     text = column.str.strip_chars().str.replace("T", " ", literal=True)
-    has_clock = text.str.contains(":", literal=True)
-    aware_rows = has_clock & text.str.contains(ZONE)
+    aware_rows = text.str.contains(":", literal=True) & text.str.contains(ZONE)
     n_aware, n_given = int(aware_rows.sum()), text.len() - text.null_count()
     if 0 < n_aware < n_given:
         found = f"{n_aware} times with a zone and {n_given - n_aware} without"
         raise InputError("time", expected="either all times with a zone or none", found=found)
-    if n_aware:
-        utc = text.str.replace(r"(?i)z$", "+00:00").str.replace(r" ?([+-]\d{2}):?(\d{2})$", "$1:$2")
-        parsed = pl.coalesce(
-            pl.lit(utc).str.to_datetime(f"{form}%:z", time_unit="us", strict=False) for form in FORMATS[1:4]
-        )
-        return pl.select(parsed.dt.convert_time_zone(zone).dt.replace_time_zone(None)).to_series()
-    parsed = pl.coalesce(pl.lit(text).str.to_datetime(form, time_unit="us", strict=False) for form in FORMATS)
-    return pl.select(parsed).to_series()
+    if not n_aware:
+        return Times(local=_parse(text, FORMATS), aware=False)
+    utc = text.str.replace(r"(?i)z$", "+00:00").str.replace(r" ?([+-]\d{2}):?(\d{2})$", "$1:$2")
+    moments = _parse(utc, [f"{form}%:z" for form in FORMATS[1:4]])
+    return Times(local=moments.dt.convert_time_zone(zone).dt.replace_time_zone(None), aware=True)
+
+
+def _parse(text: pl.Series, formats: Sequence[str]) -> pl.Series:
+    attempts = [text.str.to_datetime(form, time_unit="us", strict=False) for form in formats]
+    return pl.select(pl.coalesce(attempts)).to_series()
