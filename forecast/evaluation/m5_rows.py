@@ -8,8 +8,8 @@ import numpy as np
 import polars as pl
 
 from forecast.evaluation.m5_hierarchy import LevelForecasts, M5Hierarchy, aggregate
+from forecast.evaluation.rows import quantile_lists
 from forecast.forecasts import Forecasts
-from forecast.quantiles import LEVELS
 
 
 def aggregate_rows(forecasts: Forecasts, hierarchy: M5Hierarchy, *, first_day: int) -> pl.DataFrame:
@@ -29,16 +29,12 @@ def level_rows(levels: Sequence[LevelForecasts], *, first_day: int) -> pl.DataFr
 
 def _rows(forecast: LevelForecasts, first_day: int) -> pl.DataFrame:
     n_nodes, horizon = forecast.mean_NH.shape
-    ordered_NHQ = np.maximum.accumulate(np.maximum(forecast.quantiles_NHQ, 0.0), axis=2)
-    quantiles = pl.Series(
-        "quantiles", ordered_NHQ.reshape(-1, len(LEVELS)), dtype=pl.Array(pl.Float32, len(LEVELS))
-    )
     return pl.DataFrame(
         {
             "level": pl.Series(np.full(n_nodes * horizon, forecast.level.number, np.int8)),
             "node": pl.Series(forecast.level.nodes.repeat(horizon)),
             "day": pl.Series(np.tile(np.arange(first_day, first_day + horizon, dtype=np.int32), n_nodes)),
             "mean": pl.Series(np.maximum(forecast.mean_NH, 0.0).reshape(-1)),
-            "quantiles": quantiles.arr.to_list(),
+            "quantiles": quantile_lists(forecast.quantiles_NHQ),
         }
     )
