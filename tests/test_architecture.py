@@ -1,4 +1,4 @@
-"""The rules of the house that a machine can check: who imports whom, what stays light, how long things get."""
+"""The rules of the house that a machine can check: who imports whom, what is light, how long things get."""
 
 from __future__ import annotations
 

@@ -63,7 +63,9 @@ def summary(entry: EntryPoint) -> str:
 
 def _source_file(module: str) -> Path | None:
     root, *rest = module.split(".")
-    spec = importlib.util.find_spec(root)  # of a top-level package: finds it, does not run it
+    spec = importlib.util.find_spec(root)  # of a top-level module: finds it, does not run it
+    if spec is not None and not rest:
+        return Path(spec.origin) if spec.origin else None
     for folder in (spec.submodule_search_locations or []) if spec else []:
         base = Path(folder, *rest)
         for candidate in (base.with_suffix(".py"), base / "__init__.py"):

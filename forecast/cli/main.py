@@ -104,8 +104,6 @@ def run(arguments: Sequence[str]) -> int:
     Expected errors end as one line on stderr; an unexpected one passes through to the interpreter's hook.
     """
     debug, rest = _take_debug(arguments)
-    if not debug:
-        sys.excepthook = _unexpected
     try:
         result = build().main(rest, prog_name="surgecast", standalone_mode=False)
     except SurgecastError as error:
@@ -126,6 +124,8 @@ def run(arguments: Sequence[str]) -> int:
 
 def main() -> None:
     """The console script."""
+    if not _take_debug(sys.argv[1:])[0]:
+        sys.excepthook = _unexpected
     status = run(sys.argv[1:])
     sys.stdout.flush()
     sys.exit(status)
