@@ -1,8 +1,12 @@
-"""The curriculum: training walks forward through time and is scored on each stretch before it is trained on it.
+"""The curriculum: training walks forward through time and is scored on each stretch before it is trained on
+it.
 
-A prequential pass (Dawid 1984): stage i trains on the periods before its limit; its averaged weights then forecast the
-origins from that limit to the next. Every one of those forecasts is out of sample, which is what scenario coupling and
-early stopping need, and none of the work is thrown away: the last stage goes on with the same weights up to the cutoff.
+A prequential pass (Dawid 1984): stage i trains on the periods before its limit; its averaged weights then
+forecast the
+origins from that limit to the next. Every one of those forecasts is out of sample, which is what scenario
+coupling and
+early stopping need, and none of the work is thrown away: the last stage goes on with the same weights up to
+the cutoff.
 """
 
 from __future__ import annotations
@@ -15,7 +19,8 @@ from training.config import TrainingConfig
 
 @dataclass(frozen=True)
 class Stage:
-    """Train on the first `limit` periods until `share` of the budget is spent, then score `origins` (in periods, ascending)."""
+    """Train on the first `limit` periods until `share` of the budget is spent, then score `origins` (in
+    periods, ascending)."""
 
     name: str
     limit: int

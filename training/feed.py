@@ -1,4 +1,5 @@
-"""The training feed: a batch is a draw of series and origins; the windows are cut from the panel on the device."""
+"""The training feed: a batch is a draw of series and origins; the windows are cut from the panel on the
+device."""
 
 from __future__ import annotations
 
@@ -16,7 +17,8 @@ from training.config import TrainingConfig
 
 
 class Draw(NamedTuple):
-    """One batch: window b is of series `series_B[b]`, its last origin has observed `end_B[b]` periods; truth from `limit` on is hidden."""
+    """One batch: window b is of series `series_B[b]`, its last origin has observed `end_B[b]` periods; truth
+    from `limit` on is hidden."""
 
     series_B: Tensor
     end_B: Tensor
@@ -24,15 +26,18 @@ class Draw(NamedTuple):
 
 
 class OriginFeed(IterableDataset[Draw]):
-    """Endless draws. `limit` is moved forward by the curriculum; recent windows are drawn more often than old ones."""
+    """Endless draws. `limit` is moved forward by the curriculum; recent windows are drawn more often than old
+    ones."""
 
-    def __init__(self, tensors: PanelTensors, model: ModelConfig, training: TrainingConfig, limit: int) -> None:
+    def __init__(
+        self, tensors: PanelTensors, model: ModelConfig, training: TrainingConfig, limit: int
+    ) -> None:
         self.limit = limit
         self._n_series = tensors.n_series
         self._patch = model.patch
         self._oldest = model.patch * model.origins
         self._mean_age = training.half_life * model.patch / math.log(2)
-        self._batch = training.batch
+        self._batch = training.windows(model)
         self._device = tensors.demand_ST.device
         self._generator = torch.Generator(self._device).manual_seed(training.seed)
 
@@ -41,7 +46,8 @@ class OriginFeed(IterableDataset[Draw]):
             yield self.draw()
 
     def draw(self) -> Draw:
-        """One batch for the current limit; ends lie at least a patch before it, so that each window has some truth."""
+        """One batch for the current limit; ends lie at least a patch before it, so that each window has some
+        truth."""
         n, device, generator = self._batch, self._device, self._generator
         series_B = torch.randint(self._n_series, (n,), device=device, generator=generator)
         newest = max(self.limit - self._patch, 1)

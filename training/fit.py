@@ -37,7 +37,8 @@ def fit(
 ) -> Bundle:
     """Train on all of a panel; what must not be seen is cut off before (`panel.until`).
 
-    The same panel, configurations and seed give the same weights on one device, unless `training.minutes` ends the run.
+    The same panel, configurations and seed give the same weights on one device, unless `training.minutes`
+    ends the run.
 
     Raises:
         InputError: no demand to learn from. UsageError: a device that is not there.
@@ -63,7 +64,11 @@ def fit(
         on_epoch=on_epoch,
     )
     _trainer(device, walk).fit(module, DataLoader(feed, batch_size=None))
-    templates = np.stack(walk.templates) if walk.templates else np.zeros((0, panel.n_series, model.horizon), np.float32)
+    templates = (
+        np.stack(walk.templates)
+        if walk.templates
+        else np.zeros((0, panel.n_series, model.horizon), np.float32)
+    )
     ranks = scenario_ranks(templates, model.scenarios, np.random.default_rng(training.seed))
     return Bundle(
         config=model,

@@ -1,4 +1,5 @@
-"""Walks the curriculum while Lightning trains: reports, scores each stage out of sample, ends early, ends in time.
+"""Walks the curriculum while Lightning trains: reports, scores stages out of sample, ends early, ends in
+time.
 
 Letters: S series, N past origins, O origins of a stage, H horizon, Q levels.
 """
@@ -7,8 +8,8 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterator
+from typing import Any, cast
 
 import lightning
 import numpy as np
@@ -60,7 +61,7 @@ class Budget:
 
 
 class Prequential(lightning.Callback):
-    """The curriculum as a callback; `templates` collects the out-of-sample errors that couple the scenarios."""
+    """The curriculum as a callback; `templates` collects the out-of-sample errors that couple scenarios."""
 
     def __init__(
         self,
@@ -117,15 +118,17 @@ class Prequential(lightning.Callback):
         """Report the epoch; true when the first stage has stopped gaining."""
         loss = float(torch.stack(self._losses).mean())
         if not math.isfinite(loss):
-            raise SurgecastError(f"training loss: expected a number, found {loss} by step {self._budget.step}")
-        rate = len(self._losses) * self._training.batch * module.network.config.origins
-        rate = rate / max(time.monotonic() - self._since, 1e-9)
+            raise SurgecastError(
+                f"training loss: expected a number, found {loss} by step {self._budget.step}"
+            )
+        model = module.network.config
+        n_origins = len(self._losses) * self._training.windows(model) * model.origins
+        rate = n_origins / max(time.monotonic() - self._since, 1e-9)
         validation: dict[str, float] = {}
         if stage.origins:
-            averaged: SurgeNet = module.averaged.module
             errors = _Errors()
-            for _, truth_SOH, mean_SOH, quantiles_SOHQ in self._forecasts(averaged, stage, self._sample):
-                errors.add(truth_SOH, mean_SOH, quantiles_SOHQ)
+            for _, truth_BOH, mean_BOH, quantiles_BOHQ in self._forecasts(module, stage, self._sample):
+                errors.add(truth_BOH, mean_BOH, quantiles_BOHQ)
             validation = errors.metrics()
         if self._on_epoch is not None:
             self._on_epoch(
@@ -150,8 +153,11 @@ class Prequential(lightning.Callback):
         self._best = min(self._best, wql)
         return self._stale >= self._training.patience
 
-    def _forecasts(self, network: SurgeNet, stage: Stage, series_S: torch.Tensor | None) -> Any:
-        """Yield (rows, truth, mean, quantiles) of the stage's origins, arrays (B, O, H[, Q]); truth NaN where it does not count."""
+    def _forecasts(
+        self, module: SurgeModule, stage: Stage, series_S: torch.Tensor | None
+    ) -> Iterator[tuple[slice, Floats, Floats, Floats]]:
+        """Yield (rows, truth, mean, quantiles) of the stage's origins, arrays (B, O, H[, Q])."""
+        network = cast(SurgeNet, module.averaged.module)
         h = network.config.horizon
         truth_ST = self._panel.demand_ST
         rows_S = np.arange(self._panel.n_series) if series_S is None else series_S.cpu().numpy()
@@ -161,18 +167,22 @@ class Prequential(lightning.Callback):
             yield part.rows, truth_BOH, part.mean_BOH.cpu().numpy(), part.quantiles_BOHQ.cpu().numpy()
 
     def _score_stage(self, module: SurgeModule, stage: Stage) -> None:
-        """Forecast the stage's origins with the averaged weights; keep the errors and where the truth fell."""
+        """Forecast the stage's origins with the averaged weights; keep errors and where the truth fell."""
         h = module.network.config.horizon
         shape = (len(stage.origins), self._panel.n_series, h)
         places_OSH = np.empty(shape, np.float32)
         errors = _Errors()
         stock = self._panel.stocked_out_ST
         steps_OH = np.asarray(stage.origins)[:, None] + np.arange(h)
-        for rows, truth_BOH, mean_BOH, quantiles_BOHQ in self._forecasts(module.averaged.module, stage, None):
+        for rows, truth_BOH, mean_BOH, quantiles_BOHQ in self._forecasts(module, stage, None):
             censored = None if stock is None else stock[rows][:, steps_OH] > 0
             places = probability_integral_transform(truth_BOH, quantiles_BOHQ, censored, self._rng)
             places_OSH[:, rows] = places.transpose(1, 0, 2)
-            errors.add(truth_BOH if censored is None else np.where(censored, np.nan, truth_BOH), mean_BOH, quantiles_BOHQ)
+            errors.add(
+                truth_BOH if censored is None else np.where(censored, np.nan, truth_BOH),
+                mean_BOH,
+                quantiles_BOHQ,
+            )
         self.templates.extend(places_OSH)
         self.out_of_sample.update({f"{stage.name}_{k}": v for k, v in errors.metrics().items()})
 

@@ -10,8 +10,10 @@ from dataclasses import dataclass, field
 class EpochRecord:
     """One stretch of training between two reports.
 
-    stage: "stage 1" ... or "final". seconds: since the start of the fit. fraction: of the budget that is spent, 0..1.
-    loss: mean training loss of the stretch. validation: metrics on origins that the weights have not been trained on;
+    stage: "stage 1" ... or "final". seconds: since the start of the fit. fraction: of the budget that is
+    spent, 0..1.
+    loss: mean training loss of the stretch. validation: metrics on origins that the weights have not been
+    trained on;
     empty in the final stage, which trains on everything.
     """
 

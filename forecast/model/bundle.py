@@ -1,9 +1,9 @@
 """A bundle: a trained model on disk. safetensors and JSON, every file hashed, never pickle.
 
-    bundle.json            format, configuration, schema, facts, SHA-256 of the other files
-    weights.safetensors    the network's parameters
-    coupling.safetensors   ranks of the joint scenarios, one row a series
-    series.json            the keys of those rows
+bundle.json            format, configuration, schema, facts, SHA-256 of the other files
+weights.safetensors    the network's parameters
+coupling.safetensors   ranks of the joint scenarios, one row a series
+series.json            the keys of those rows
 """
 
 from __future__ import annotations
@@ -54,7 +54,8 @@ class Bundle:
         return _manifest(self)[1]
 
     def save(self, folder: Path) -> None:
-        """Write the bundle as `folder`, whole or not at all; a folder that is there already stays as it is."""
+        """Write the bundle as `folder`, whole or not at all; a folder that is there already stays as it
+        is."""
         if folder.exists():
             return
         folder.parent.mkdir(parents=True, exist_ok=True)
@@ -76,7 +77,8 @@ class Bundle:
         """Read and verify a bundle.
 
         Raises:
-            NotFoundError: no bundle there. IntegrityError: a newer format, or bytes that are not what was written.
+            NotFoundError: no bundle there. IntegrityError: a newer format, or bytes that are not what was
+            written.
         """
         try:
             manifest = json.loads((folder / "bundle.json").read_bytes())
@@ -85,7 +87,9 @@ class Bundle:
         except ValueError as error:
             raise IntegrityError("bundle.json", expected="JSON", found=str(error)) from None
         if manifest.get("format") != FORMAT:
-            raise IntegrityError("bundle.json format", expected=str(FORMAT), found=str(manifest.get("format")))
+            raise IntegrityError(
+                "bundle.json format", expected=str(FORMAT), found=str(manifest.get("format"))
+            )
         contents = {name: _read_verified(folder / name, manifest["sha256"][name]) for name in FILES}
         keys = json.loads(contents["series.json"])
         return cls(
@@ -103,7 +107,9 @@ def _manifest(bundle: Bundle) -> tuple[bytes, str, dict[str, bytes]]:
     keys = {name: getattr(bundle.keys, name).tolist() for name in ("item", "location", "platform")}
     contents = {
         "weights.safetensors": save_tensors({k: v.cpu().contiguous() for k, v in bundle.weights.items()}),
-        "coupling.safetensors": save_tensors({"ranks_SHK": from_numpy(np.ascontiguousarray(bundle.ranks_SHK))}),
+        "coupling.safetensors": save_tensors(
+            {"ranks_SHK": from_numpy(np.ascontiguousarray(bundle.ranks_SHK))}
+        ),
         "series.json": json.dumps(keys).encode(),
     }
     manifest: dict[str, Any] = {

@@ -1,6 +1,7 @@
 """Features that all series share: calendar waves, event channels, and which past period resembles which.
 
-Letters: L periods of the event grid, G event groups, E event channels, F features. numpy, computed once per panel.
+Letters: L periods of the event grid, G event groups, E event channels, F features. numpy, computed once per
+panel.
 """
 
 from __future__ import annotations
@@ -14,7 +15,8 @@ Floats = NDArray[np.float32]
 
 
 def calendar_features(period: Period, start: np.datetime64, n: int) -> Floats:
-    """(n, F): one-hot hour and weekday, Fourier waves of the month and the year, by what the period can show."""
+    """(n, F): one-hot hour and weekday, Fourier waves of the month and the year, by what the period can
+    show."""
     times = start + np.arange(n) * STEP[period]
     days = times.astype("datetime64[D]")
     day_of_year = (days - days.astype("datetime64[Y]")).astype(float) / 365.25
@@ -36,9 +38,11 @@ def _waves(phase: NDArray[np.float64], n: int) -> NDArray[np.float64]:
 
 
 def analog_periods(events_GLE: Floats, *, horizon: int, year: int, reach: int) -> NDArray[np.int64]:
-    """(G, L) index of the past period most like each period: the same place around the same event last time, else a year before.
+    """(G, L) index of the past period most like each period: the same place around the same event last time,
+    else a year before.
 
-    Always at least `horizon` before the period, so that it has been observed at every origin that asks; -1 where the
+    Always at least `horizon` before the period, so that it has been observed at every origin that asks; -1
+    where the
     past does not reach. Where events overlap, the nearer one decides, then the stronger.
     """
     n_groups, n, n_events = events_GLE.shape

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Self
 
 from forecast.demand.panel import Period
 from forecast.errors import UsageError
@@ -14,7 +15,8 @@ YEAR: dict[Period, int] = {"hour": 364 * 24, "day": 364, "week": 52}
 
 @dataclass(frozen=True, kw_only=True)
 class ModelConfig:
-    """Sizes of the network and of its window, counted in patches (a patch is a day of hours, a week of days, one week).
+    """Sizes of the network and of its window, counted in patches (a patch is a day of hours, a week of days,
+    one week).
 
     horizon: periods ahead, H.
     context: patches of history that the encoder sees before an origin.
@@ -36,6 +38,17 @@ class ModelConfig:
     dropout: float = 0.1
     scenarios: int = 100
 
+    @classmethod
+    def for_history(cls, period: Period, *, horizon: int, n_periods: int) -> Self:
+        """Windows that fit a history of `n_periods`: shorter where there is less of it."""
+        n_patches = n_periods // PATCH[period]
+        return cls(
+            period=period,
+            horizon=horizon,
+            context=min(max(n_patches // 2, 4), 32),
+            origins=min(max(n_patches - 6, 4), 40),
+        )
+
     def __post_init__(self) -> None:
         if not 1 <= self.horizon <= 1024:
             raise UsageError(f"horizon: expected 1..1024 periods, found {self.horizon}")
@@ -46,6 +59,11 @@ class ModelConfig:
     def patch(self) -> int:
         """Periods of a patch."""
         return PATCH[self.period]
+
+    @property
+    def week(self) -> int:
+        """Patches of a week, 1 where a patch is a week or more."""
+        return 7 if self.period == "hour" else 1
 
     @property
     def window(self) -> int:

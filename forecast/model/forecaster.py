@@ -37,7 +37,8 @@ def choose_device(name: str) -> torch.device:
 
 
 class Scores(NamedTuple):
-    """Scored series `rows` at O origins: mean (B, O, H) and quantiles (B, O, H, Q), in units, never negative."""
+    """Scored series `rows` at O origins: mean (B, O, H) and quantiles (B, O, H, Q), in units, never
+    negative."""
 
     rows: slice
     mean_BOH: Tensor
@@ -47,7 +48,8 @@ class Scores(NamedTuple):
 def score(
     network: SurgeNet, tensors: PanelTensors, end: int, n_origins: int, series_S: Tensor | None = None
 ) -> Iterator[Scores]:
-    """Score series (all, or those in `series_S`) batch by batch at the last `n_origins` patch ends up to `end` observed periods."""
+    """Score series (all, or those in `series_S`) batch by batch at the last `n_origins` patch ends up to
+    `end` observed periods."""
     if series_S is None:
         series_S = torch.arange(tensors.n_series, device=tensors.demand_ST.device)
     network.eval()
@@ -73,7 +75,8 @@ class Forecaster:
         """Forecast the `horizon` periods after the panel's last.
 
         Raises:
-            UsageError: the horizon is longer than the model's. InputError: the panel lacks what the model was trained with.
+            UsageError: the horizon is longer than the model's. InputError: the panel lacks what the model was
+            trained with.
         """
         config = self.bundle.config
         if not 1 <= horizon <= config.horizon:
@@ -100,11 +103,13 @@ class Forecaster:
         )
 
     def _ranks(self, keys: SeriesKeys) -> NDArray[np.uint8]:
-        """Rows of the bundle's coupling for these series; a series it never saw borrows one, by a hash of its key."""
+        """Rows of the bundle's coupling for these series; a series it never saw borrows one, by a hash of its
+        key."""
         known = {key: row for row, key in enumerate(_tuples(self.bundle.keys))}
         n = len(known)
         rows = [known.get(key, _stable_hash(key) % n) for key in _tuples(keys)]
-        return self.bundle.ranks_SHK[np.asarray(rows)]
+        ranks_SHK: NDArray[np.uint8] = self.bundle.ranks_SHK[np.asarray(rows)]
+        return ranks_SHK
 
 
 def _tuples(keys: SeriesKeys) -> Iterator[tuple[str, str, str]]:

@@ -1,4 +1,5 @@
-"""What training minimises: pinball over the quantile levels and a Tweedie deviance of the mean, with stock-outs censored.
+"""What training minimises: pinball over the quantile levels and a Tweedie deviance of the mean, with
+stock-outs censored.
 
 Letters: B windows, O origins, H horizon, Q levels.
 """
@@ -19,7 +20,8 @@ def forecast_loss(
 
     Quantiles: pinball in units over the square root of the scale, so that neither fast nor slow series rule.
     Mean: Tweedie deviance of power 1.5 (Jorgensen 1987), y mu^-0.5 + mu^0.5 up to terms without mu.
-    Stock-outs: a period that sold out says demand was at least its sales, so only forecasts below them are punished
+    Stock-outs: a period that sold out says demand was at least its sales, so only forecasts below them are
+    punished
     (Powell 1986, censored quantiles).
     """
     norm_BO1 = forecast.scale_BO[:, :, None].clamp(min=0.05).sqrt()

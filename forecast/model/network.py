@@ -1,7 +1,10 @@
-"""The network: one causal pass over a window gives the forecasts of all its origins (forking sequences, MQ-CNN, arXiv 1711.11053).
+"""The network: one causal pass over a window gives the forecasts of all its origins (forking sequences,
+MQ-CNN, arXiv 1711.11053).
 
-Letters: B windows, W patches, p periods of a patch, O origins, H horizon, D periods of a window with its last horizon,
-C channels, X hidden units, Q quantile levels, F features, E event channels, L calendar periods, G event groups, N statics.
+Letters: B windows, W patches, p periods of a patch, O origins, H horizon, D periods of a window with its last
+horizon,
+C channels, X hidden units, Q quantile levels, F features, E event channels, L calendar periods, G event
+groups, N statics.
 """
 
 from __future__ import annotations
@@ -22,8 +25,13 @@ POSITION_SPANS = (1, 4, 8, 26)
 """Patches over which demand at one place of the patch (a weekday, an hour) is averaged."""
 
 
+WEEKS = 4
+"""Past weeks whose same weekday is averaged, where a week has several patches."""
+
+
 class Distribution(NamedTuple):
-    """Forecast distributions at (B, O, H): mean in units, and quantiles (…, Q) in units, unclamped below zero in training."""
+    """Forecast distributions at (B, O, H): mean in units, and quantiles (…, Q) in units, unclamped below zero
+    in training."""
 
     mean_BOH: Tensor
     quantiles_BOHQ: Tensor
@@ -48,8 +56,10 @@ class CausalBlock(nn.Module):
 class SurgeNet(nn.Module):
     """Encoder of patches, shared event response, and a decoder whose first layer is a sum of parts.
 
-    The decoder's first layer adds four projections, each computed as seldom as it can be: of the target period (once a period), of the
-    origin (once an origin), of the place in the patch (p an origin) and of the step ahead (once). It costs little
+    The decoder's first layer adds four projections, each computed as seldom as it can be: of the target
+    period (once a period), of the
+    origin (once an origin), of the place in the patch (p an origin) and of the step ahead (once). It costs
+    little
     beside the layers that follow.
     """
 
@@ -60,19 +70,17 @@ class SurgeNet(nn.Module):
         n_events = max(len(schema.events), 1)
         self.event_kernel = nn.Conv1d(n_events, config.event_channels, 2 * config.event_reach + 1)
         nn.init.normal_(self.event_kernel.weight, std=0.02)
-        self.embeddings = nn.ModuleList(
-            nn.Embedding(len(s.labels) + 1, min(config.static_dim, 2 + len(s.labels) // 2))
-            for s in schema.statics
-        )
-        n_static = sum(int(e.weight.shape[1]) for e in self.embeddings)  # type: ignore[arg-type, index, union-attr]
+        widths = [min(config.static_dim, 2 + len(s.labels) // 2) for s in schema.statics]
+        tables = zip(schema.statics, widths, strict=True)
+        self.embeddings = nn.ModuleList(nn.Embedding(len(s.labels) + 1, width) for s, width in tables)
         self.period_in = nn.Linear(_calendar_width(config) + config.event_channels, x)
         self.series_in = nn.Linear(len(schema.known) + 4, x, bias=False)
         self.past_in = nn.Linear(x, 8)
         self.patch_in = nn.Linear(p * (8 + 5) + 2, c)
         self.blocks = nn.ModuleList(CausalBlock(c, d) for d in (1, 2, 4, 8))
-        self.static_in = nn.Linear(n_static, c)
+        self.static_in = nn.Linear(max(sum(widths), 1), c)
         self.origin_in = nn.Linear(2 * c + len(SPANS) + 3, x)
-        self.place_in = nn.Linear(len(POSITION_SPANS), x, bias=False)
+        self.place_in = nn.Linear(len(POSITION_SPANS) + (config.week > 1), x, bias=False)
         self.step_in = nn.Parameter(torch.randn(config.horizon, x) * 0.02)
         self.middle = nn.ModuleList([nn.Linear(x, x), nn.Linear(x, x)])
         self.out = nn.Linear(x, 1 + len(LEVELS))
@@ -83,7 +91,7 @@ class SurgeNet(nn.Module):
 
     def forward(self, tensors: PanelTensors, windows: Windows, n_origins: int) -> Distribution:
         """Forecast from the last `n_origins` patch ends of each window."""
-        # 1. What is known of each period: calendar, events, known features, and what its analog in the past did.
+        # 1. What is known of each period: calendar, events, known features, what its analog did.
         calendar_GLX = self._calendar(tensors)
         day_BDX = calendar_GLX[windows.group_B[:, None], windows.period_BD] + self.series_in(
             _series_features(windows)
@@ -112,7 +120,8 @@ class SurgeNet(nn.Module):
             events_GEL = F.pad(events_GEL, (0, 0, 0, 1))
         response_GLE = torch.tanh(self.event_kernel(events_GEL)).transpose(1, 2)
         calendar_GLC = tensors.calendar_LC.expand(response_GLE.shape[0], -1, -1)
-        return self.period_in(torch.cat([calendar_GLC, response_GLE], dim=-1))
+        projected: Tensor = self.period_in(torch.cat([calendar_GLC, response_GLE], dim=-1))
+        return projected
 
     def _encode(self, windows: Windows, day_BDX: Tensor, scale_BW: Tensor) -> Tensor:
         p, w = self.config.patch, self.config.window
@@ -129,7 +138,7 @@ class SurgeNet(nn.Module):
             torch.log(scale_BW)[:, :, None] / 3,
             F.pad(torch.log(scale_BW).diff(dim=1), (1, 0))[:, :, None] * 5,
         ]
-        x_BWC = self.patch_in(torch.cat(parts, dim=2))
+        x_BWC: Tensor = self.patch_in(torch.cat(parts, dim=2))
         for block in self.blocks:
             x_BWC = block(x_BWC)
         return x_BWC
@@ -147,10 +156,12 @@ class SurgeNet(nn.Module):
             if static
             else context_BWC.new_zeros(context_BWC.shape[0], n_origins, self.config.channels),
         ]
-        return self.origin_in(torch.cat(parts, dim=2))
+        projected: Tensor = self.origin_in(torch.cat(parts, dim=2))
+        return projected
 
     def _embed(self, table: nn.Module, codes_B: Tensor) -> Tensor:
-        """Embeddings; in training some labels are hidden, so that the row of the unknown label learns the average."""
+        """Embeddings; in training some labels are hidden, so that the row of the unknown label learns the
+        average."""
         if self.training:
             codes_B = codes_B * (torch.rand(codes_B.shape, device=codes_B.device) >= self.config.dropout)
         embedded: Tensor = table(codes_B)
@@ -160,9 +171,7 @@ class SurgeNet(nn.Module):
         p, h = self.config.patch, self.config.horizon
         first = (self.config.window - n_origins + 1) * p
         target_BOHX = day_BDX[:, first:].unfold(1, h, p).transpose(2, 3)
-        place_BOpX = self.place_in(_place_means(windows, self.config, n_origins))
-        repeats = -(-h // p)
-        place_BOHX = place_BOpX.repeat(1, 1, repeats, 1)[:, :, :h]
+        place_BOHX = self.place_in(_place_means(windows, self.config, n_origins))
         return F.silu(target_BOHX + place_BOHX + origin_BOX[:, :, None] + self.step_in)
 
 
@@ -182,18 +191,40 @@ def _series_features(windows: Windows) -> Tensor:
 
 
 def _place_means(windows: Windows, config: ModelConfig, n_origins: int) -> Tensor:
-    """(B, O, p, M) log ratios to the scale of demand at each place of the patch, averaged over the last patches."""
-    p, w = config.patch, config.window
-    shape = (w, p)
-    observed = windows.observed_BD[:, : w * p].unflatten(1, shape)
-    demand = windows.demand_BD[:, : w * p].unflatten(1, shape) * observed
-    total = F.pad(demand.cumsum(1), (0, 0, 1, 0))
-    count = F.pad(observed.cumsum(1), (0, 0, 1, 0))
-    scale = windows.scale_BW[:, -n_origins:, None]
+    """(B, O, H, M) log ratios to the scale of demand at each step's place of the patch, averaged over past
+    patches.
+
+    Over the last patches, and where a week has several patches (hours) over the same weekday of the last
+    weeks.
+    """
+    p, w, h = config.patch, config.window, config.horizon
+    observed_BWp = windows.observed_BD[:, : w * p].unflatten(1, (w, p))
+    demand_BWp = windows.demand_BD[:, : w * p].unflatten(1, (w, p)) * observed_BWp
+    total_BWp = F.pad(demand_BWp.cumsum(1), (0, 0, 1, 0))
+    count_BWp = F.pad(observed_BWp.cumsum(1), (0, 0, 1, 0))
+    scale_BO1 = windows.scale_BW[:, -n_origins:, None]
+    ahead = -(-h // p)
+    last = torch.arange(w - n_origins + 1, w + 1, device=demand_BWp.device)
     features = []
-    last = torch.arange(w - n_origins + 1, w + 1, device=demand.device)
     for span in POSITION_SPANS:
         first = (last - span).clamp(min=0)
-        mean = (total[:, last] - total[:, first] + 0.5 * scale) / (count[:, last] - count[:, first] + 0.5)
-        features.append(torch.log((mean + 0.05 * scale) / (1.05 * scale)))
-    return torch.stack(features, dim=3)
+        total_BOp = total_BWp[:, last] - total_BWp[:, first]
+        count_BOp = count_BWp[:, last] - count_BWp[:, first]
+        features.append(_log_ratio(total_BOp, count_BOp, scale_BO1).repeat(1, 1, ahead))
+    if config.week > 1:
+        parts = []
+        for k in range(ahead):
+            same = [last + k - config.week * (k // config.week + m) for m in range(1, WEEKS + 1)]
+            total_BOp = torch.stack([demand_BWp[:, i.clamp(min=0)] * (i >= 0)[:, None] for i in same]).sum(0)
+            count_BOp = torch.stack([observed_BWp[:, i.clamp(min=0)] * (i >= 0)[:, None] for i in same]).sum(
+                0
+            )
+            parts.append(_log_ratio(total_BOp, count_BOp, scale_BO1))
+        features.append(torch.cat(parts, dim=2))
+    return torch.stack([feature[:, :, :h] for feature in features], dim=3)
+
+
+def _log_ratio(total: Tensor, count: Tensor, scale: Tensor) -> Tensor:
+    """Log of a mean over the scale, drawn towards 0 where few periods were observed or little was sold."""
+    mean = (total + 0.5 * scale) / (count + 0.5)
+    return torch.log((mean + 0.05 * scale) / (1.05 * scale))

@@ -1,4 +1,5 @@
-"""Which features a model knows, and how they become numbers: stored in the bundle, so that serving agrees with training."""
+"""Which features a model knows, and how they become numbers: stored in the bundle, so that serving agrees
+with training."""
 
 from __future__ import annotations
 
@@ -146,4 +147,5 @@ def _standardise(feature: KnownFeature, values_SP: Floats) -> Floats:
         result = 5 * (logs - mean)
     else:
         result = (values_SP - feature.center) / feature.spread
-    return np.clip(np.nan_to_num(result, nan=0.0), -8, 8).astype(np.float32)
+    clipped: Floats = np.clip(np.nan_to_num(result, nan=0.0), -8, 8).astype(np.float32)
+    return clipped

@@ -1,6 +1,7 @@
 """The panel as tensors on the device, with the features that need the whole panel computed once.
 
-Letters: S series, T observed periods, L periods of the calendar, G event groups, U unions (groups of series whose total
+Letters: S series, T observed periods, L periods of the calendar, G event groups, U unions (groups of series
+whose total
 is a feature), F features, E event channels, N static columns.
 """
 
@@ -26,8 +27,10 @@ BASE_PATCHES = {"hour": 14, "day": 8, "week": 8}
 class PanelTensors:
     """What the model reads; every tensor lies on one device.
 
-    demand_ST: units, 0 where unobserved. observed_ST: 1 where demand counts as demand (present and in stock). stocked_out_ST: share of the
-    period without stock. cumulative_ST1: running sum of observed demand and of observations, for means over any span.
+    demand_ST: units, 0 where unobserved. observed_ST: 1 where demand counts as demand (present and in stock).
+    stocked_out_ST: share of the
+    period without stock. cumulative_ST1: running sum of observed demand and of observations, for means over
+    any span.
     known_SPF: standardised known-future features. calendar_LC, events_GLE, analog_GL: shared by series.
     lift_UL: log ratio of a union's total to its trailing base. codes_SN: static categories, 0 = unknown.
     """
@@ -60,7 +63,8 @@ class PanelTensors:
 def build_tensors(
     panel: Panel, config: ModelConfig, schema: FeatureSchema, device: torch.device, *, horizon: int
 ) -> PanelTensors:
-    """Move a panel to the device, with known features for `horizon` periods after its last (0 to train on it).
+    """Move a panel to the device, with known features for `horizon` periods after its last (0 to train on
+    it).
 
     Raises:
         InputError: a known feature of the schema is missing or does not reach over the horizon.
@@ -104,7 +108,8 @@ def _running_sum(values_ST: Tensor) -> Tensor:
 
 
 def _pad_events(panel: Panel, schema: FeatureSchema, n: int) -> NDArray[np.float32]:
-    """(G, n, E) intensities in the schema's order of channels; channels that the model never saw are left out."""
+    """(G, n, E) intensities in the schema's order of channels; channels that the model never saw are left
+    out."""
     source = panel.events.intensity_GLE
     result = np.zeros((source.shape[0], n, len(schema.events)), np.float32)
     span = min(n, source.shape[1])
@@ -117,7 +122,8 @@ def _pad_events(panel: Panel, schema: FeatureSchema, n: int) -> NDArray[np.float
 def _union_lifts(
     panel: Panel, demand: NDArray[np.float32], observed: NDArray[np.bool_], base: int
 ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-    """Unions of each series (its location and first static; all) and (U, T) log lifts of their totals over the trailing base."""
+    """Unions of each series (its location and first static; all) and (U, T) log lifts of their totals over
+    the trailing base."""
     labels = panel.keys.location.astype(str)
     if panel.statics:
         first = next(iter(panel.statics.values())).astype(str)

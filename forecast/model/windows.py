@@ -1,7 +1,7 @@
 """Windows of the panel: a batch is index arithmetic on the device, and one window holds many origins.
 
-Letters: B windows, W patches of a window, p periods of a patch, O origins of a window, H horizon, D = W p + H periods of the
-window with the horizon of its last origin, G groups, F features.
+Letters: B windows, W patches of a window, p periods of a patch, O origins of a window, H horizon,
+D = W p + H periods of the window with the horizon of its last origin, G groups, F features.
 """
 
 from __future__ import annotations
@@ -16,7 +16,8 @@ from forecast.model.tensors import PanelTensors
 
 
 class Windows(NamedTuple):
-    """One batch of windows. Demand beyond the panel's last period is unobserved; `observed_BD` masks the loss."""
+    """One batch of windows. Demand beyond the panel's last period is unobserved; `observed_BD` masks the
+    loss."""
 
     demand_BD: Tensor
     observed_BD: Tensor
@@ -94,7 +95,8 @@ def _span_mean(tensors: PanelTensors, row: Tensor, end: Tensor, n: int) -> tuple
 
 
 def _smooth_level(tensors: PanelTensors, row: Tensor, index: Tensor, p: int) -> tuple[Tensor, Tensor]:
-    """Log ratio of a series' own mean around a past period to its base before it, shrunk where little was sold."""
+    """Log ratio of a series' own mean around a past period to its base before it, shrunk where little was
+    sold."""
     reach = max(p // 2, 1) if p > 1 else 0
     near, seen = _span_mean(tensors, row, index + reach + 1, 2 * reach + 1)
     base, base_seen = _span_mean(tensors, row, index - reach, 8 * p)
@@ -117,7 +119,8 @@ def _trailing_means(
 
 
 class Targets(NamedTuple):
-    """What came true after each origin of a batch, (B, O, H); kept apart from the windows that the network reads.
+    """What came true after each origin of a batch, (B, O, H); kept apart from the windows that the network
+    reads.
 
     counted_BOH: 1 where the truth counts: observed before the limit, at an origin that has seen some history.
     """
@@ -141,5 +144,7 @@ def gather_targets(windows: Windows, config: ModelConfig, n_origins: int, limit:
     seen_BO1 = (windows.age_BW[:, -n_origins:, None] > 0).float()
     stock = windows.stocked_out_BD
     return Targets(
-        steps(windows.demand_BD), steps(known_BD * visible_BD) * seen_BO1, None if stock is None else steps(stock)
+        steps(windows.demand_BD),
+        steps(known_BD * visible_BD) * seen_BO1,
+        None if stock is None else steps(stock),
     )
