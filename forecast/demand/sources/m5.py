@@ -17,8 +17,10 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from forecast.demand.events.grid import event_grid
+from forecast.demand.events.model import Event
 from forecast.demand.incoming import Incoming, file_hash
-from forecast.demand.panel import EventGrid, Floats, Panel, SeriesKeys
+from forecast.demand.panel import Floats, Panel, SeriesKeys
 from forecast.errors import InputError, NotFoundError
 
 PLATFORM = "in-store"
@@ -34,9 +36,8 @@ CHUNK = 500
 class M5Tables:
     """The three tables as arrays.
 
-    series: key columns, row s = series s, in the file's order. sales_ST: units. price_SW: dollars, NaN when not
-    on sale. week_P: week of each calendar day. snap_XP: 0/1 per state (rows as `states`). event_P: slugs of the
-    day's events.
+    series: key columns, row s = series s, in the file's order. sales_ST: units. price_SW: dollars, NaN when
+    not on sale. week_P: week of each calendar day. snap_XP: 0/1 per state (rows as `states`).
     """
 
     start: np.datetime64
@@ -46,7 +47,6 @@ class M5Tables:
     week_P: NDArray[np.intp]
     states: tuple[str, ...]
     snap_XP: Floats
-    event_P: tuple[tuple[str, ...], ...]
 
     def price(self, rows: slice) -> Floats:
         """(n, P) price of some series on every calendar day."""
@@ -71,11 +71,8 @@ class M5Tables:
 
 def read_m5(folder: Path) -> M5Tables:
     """Read the three files. Raises NotFoundError, or InputError when series differ in length."""
-    for name in FILES:
-        if not (folder / f"{name}.parquet").is_file():
-            raise NotFoundError("m5 folder", expected=f"{name}.parquet in it", found=f"none in {folder}")
-    calendar = pl.read_parquet(folder / "calendar.parquet")
-    sales = pl.read_parquet(folder / "sales.parquet")
+    calendar = pl.read_parquet(_file(folder, "calendar"))
+    sales = pl.read_parquet(_file(folder, "sales"))
     lengths = sales["sales"].list.len().unique().to_list()
     if len(lengths) != 1 or lengths[0] > calendar.height:
         raise InputError(
@@ -87,24 +84,22 @@ def read_m5(folder: Path) -> M5Tables:
     weeks = calendar["wm_yr_wk"].unique(maintain_order=True).cast(pl.Int32)
     week_P = np.searchsorted(weeks.to_numpy(), calendar["wm_yr_wk"].to_numpy())
     states = tuple(sorted(series["state_id"].unique()))
-    events = calendar.select(pl.concat_list("event_name_1", "event_name_2").list.drop_nulls()).to_series()
     return M5Tables(
         start=np.datetime64(calendar["date"][0], "s"),
         series=series,
         sales_ST=sales_ST,
-        price_SW=_weekly_prices(folder / "sell_prices.parquet", series, weeks),
+        price_SW=_weekly_prices(_file(folder, "sell_prices"), series, weeks),
         week_P=week_P,
         states=states,
         snap_XP=np.stack([calendar[f"snap_{state}"].to_numpy() for state in states]).astype(np.float32),
-        event_P=tuple(tuple(slug(name) for name in names) for names in events.to_list()),
     )
 
 
 def read_m5_panel(folder: Path, cutoff_day: int) -> Panel:
     """The panel as known at the end of day `cutoff_day` (1913: the last day with demand is d_1913).
 
-    Known features `price` and `snap` reach to the calendar's end; statics are dept, cat, store and state; each of
-    the 30 events is a channel `name/day`. Raises InputError when the cutoff lies outside the data.
+    Known features `price` and `snap` reach to the calendar's end; statics are dept, cat, store and state;
+    each of the 30 events is a channel `name/day`. Raises InputError when the cutoff lies outside the data.
     """
     tables = read_m5(folder)
     n_days = tables.sales_ST.shape[1]
@@ -125,7 +120,7 @@ def read_m5_panel(folder: Path, cutoff_day: int) -> Panel:
         demand_ST=tables.demand(everything, price_SP)[:, :cutoff_day],
         known={"price": price_SP, "snap": tables.snap(everything)},
         statics=labels,
-        events=_grid(tables),
+        events=event_grid(m5_events(folder), keys, "day", tables.start, price_SP.shape[1]),
         data_version=f"m5:d_{n_days}",
     )
 
@@ -138,11 +133,21 @@ def m5_incoming(folder: Path) -> Incoming:
         source="m5",
         kind="table",
         period="day",
-        hashes=(file_hash(*(folder / f"{name}.parquet" for name in FILES)),),
+        hashes=(file_hash(*(_file(folder, name) for name in FILES)),),
         series=tables.series.select(item="item_id", location="store_id", platform=pl.lit(PLATFORM), **labels),
         known=("price", "snap"),
         chunks=_chunks(tables),
     )
+
+
+def m5_events(folder: Path) -> list[Event]:
+    """The calendar's named events, one of a single day for each day that names it, for all series."""
+    calendar = pl.read_parquet(_file(folder, "calendar"), columns=["date", "event_name_1", "event_name_2"])
+    named = calendar.unpivot(index="date").select("date", "value").drop_nulls().sort("date", "value")
+    return [
+        Event(name=f"{name} {day.year}", kind=slug(name), start=day, end=day)
+        for day, name in named.iter_rows()
+    ]
 
 
 def _chunks(tables: M5Tables) -> Iterator[pl.DataFrame]:
@@ -174,6 +179,13 @@ def slug(name: str) -> str:
     return re.sub(r"[^a-z0-9]+", "-", spaced.lower()).strip("-")
 
 
+def _file(folder: Path, name: str) -> Path:
+    path = folder / f"{name}.parquet"
+    if not path.is_file():
+        raise NotFoundError("m5 folder", expected=f"{name}.parquet in it", found=f"none in {folder}")
+    return path
+
+
 def _weekly_prices(path: Path, series: pl.DataFrame, weeks: pl.Series) -> Floats:
     """(S, W) prices, NaN where none is listed."""
     rows = (
@@ -186,17 +198,3 @@ def _weekly_prices(path: Path, series: pl.DataFrame, weeks: pl.Series) -> Floats
     price_SW = np.full((series.height, len(weeks)), np.nan, dtype=np.float32)
     price_SW[rows["row"].to_numpy(), rows["week"].to_numpy()] = rows["sell_price"].to_numpy()
     return price_SW
-
-
-def _grid(tables: M5Tables) -> EventGrid:
-    """All named events as one calendar shared by every series."""
-    names = sorted({name for day in tables.event_P for name in day})
-    intensity_GLE = np.zeros((1, len(tables.event_P), len(names)), dtype=np.float32)
-    for day, events in enumerate(tables.event_P):
-        for name in events:
-            intensity_GLE[0, day, names.index(name)] = 1.0
-    return EventGrid(
-        names=tuple(f"{name}/day" for name in names),
-        intensity_GLE=intensity_GLE,
-        group_S=np.zeros(tables.series.height, dtype=np.int32),
-    )

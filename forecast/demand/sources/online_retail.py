@@ -1,6 +1,6 @@
-"""UCI Online Retail: order lines of a British web shop, 2010-12 to 2011-12. An item is a stock code, a location the
-buyer's country. Returns and cancellations (negative quantities) are quarantined, not netted: demand is what was asked
-for. CustomerID is never read."""
+"""UCI Online Retail: order lines of a British web shop, 2010-12 to 2011-12. An item is a stock code, a
+location the buyer's country. Returns and cancellations (negative quantities) are quarantined, not netted:
+demand is what was asked for. CustomerID is never read."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ GOODS = r"^\d{5}"
 
 
 def online_retail_incoming(folder: Path, reading: Reading, *, min_lines: int) -> Incoming:
-    """The order lines for the store, summed per day; series with fewer than `min_lines` lines are left out."""
+    """The order lines for the store, summed per day; series with fewer than `min_lines` are left out."""
     path = folder / FILE
     rows = read_rows([path], COLUMNS, zone=reading.timezone)
     lines = rows.with_columns(

@@ -1,4 +1,5 @@
-"""Order lines: read by an allow-list of columns, gated line by line, then summed to demand per series and period.
+"""Order lines: read by an allow-list of columns, gated line by line, then summed to demand per series and
+period.
 
 Whoever bought is never read: a column that the map does not name stays in the file.
 """
@@ -33,8 +34,8 @@ TRUNCATE: dict[Period, str] = {"hour": "1h", "day": "1d", "week": "1w"}
 class OrderColumns(FileModel):
     """Which column is what: the section `[columns]` of the map. item, time and quantity must be there.
 
-    line: the order line's identifier; a second line with the same one is quarantined. static: labels of a series.
-    Without a location or platform every line gets `all`.
+    line: the order line's identifier; a second line with the same one is quarantined. static: labels of a
+    series. Without a location or platform every line gets `all`.
     """
 
     item: str
@@ -47,8 +48,8 @@ class OrderColumns(FileModel):
 
 
 class OrderMap(FileModel):
-    """The map: a small TOML file. period: what lines are summed to. max_quantity: the cap of one line, the settings'
-    `demand.max_units` when not given."""
+    """The map: a small TOML file. period: what lines are summed to. max_quantity: the cap of one line, the
+    settings' `demand.max_units` when not given."""
 
     columns: OrderColumns
     period: Period = "day"
@@ -96,10 +97,13 @@ def orders_incoming(files: Sequence[Path], mapping: OrderMap, reading: Reading) 
     )
 
 
-def gate_lines(lines: pl.DataFrame, reading: Reading, *, cap: float | None = None, min_lines: int = 1) -> Gated:
+def gate_lines(
+    lines: pl.DataFrame, reading: Reading, *, cap: float | None = None, min_lines: int = 1
+) -> Gated:
     """Split lines into good and bad. cap: largest quantity of a line, the reading's when None.
 
-    min_lines: the lines of a series with fewer good ones are quarantined too. Raises InputError when none is good.
+    min_lines: the lines of a series with fewer good ones are quarantined too. Raises InputError when none
+    is good.
     """
     ready = lines.with_columns(
         pl.lit(reading.now, pl.Datetime("us")).alias("now"),
@@ -112,7 +116,9 @@ def gate_lines(lines: pl.DataFrame, reading: Reading, *, cap: float | None = Non
     return gated
 
 
-def sum_lines(lines: pl.DataFrame, period: Period, statics: Sequence[str]) -> tuple[pl.DataFrame, pl.DataFrame]:
+def sum_lines(
+    lines: pl.DataFrame, period: Period, statics: Sequence[str]
+) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Demand per series and period with lines, as the store's chunks want it; and the series."""
     series, numbered = number_series(lines, KEYS, statics)
     demand = (

@@ -35,7 +35,7 @@ def infer_period(times: pl.Series) -> Period:
 
 
 def on_grid(times: pl.Series, period: Period) -> pl.Series:
-    """Whether each time is the start of a period; weeks start on the commonest weekday. Null counts as on the grid."""
+    """Whether each time starts a period; weeks start on the commonest weekday. Null counts too."""
     aligned = times.dt.truncate("1h" if period == "hour" else "1d") == times
     if period == "week":
         aligned &= times.dt.weekday() == times.dt.weekday().mode().min()

@@ -20,8 +20,8 @@ FORMATS = ("%Y-%m-%d", "%Y-%m-%d %H:%M", "%Y-%m-%d %H:%M:%S", "%Y-%m-%d %H:%M:%S
 
 @dataclass(frozen=True, kw_only=True)
 class Reading:
-    """How rows are read: the zone whose days are counted, the largest believable number of units in a row, and the
-    latest moment that can have been observed."""
+    """How rows are read: the zone whose days are counted, the largest believable number of units in a row,
+    and the latest moment that can have been observed."""
 
     timezone: str = "UTC"
     max_units: float = 100_000.0
@@ -54,9 +54,11 @@ def read_rows(
 ) -> pl.DataFrame:
     """The named columns of all files, one below the other, with `row` = the row's number over all files.
 
-    columns: name wanted -> column in the file; `time` is read as local time of `zone`, the others as they stand.
+    columns: name wanted -> column in the file; `time` is read as local time of `zone`, the others as they
+    stand.
     optional: names that may lack; they are null then.
-    Raises NotFoundError for a file, InputError for an unreadable or empty file, a missing column or mixed zones.
+    Raises NotFoundError for a file, InputError for an unreadable or empty file, a missing column or mixed
+    zones.
     """
     parts, aware = [], set()
     for path in files:
@@ -149,7 +151,8 @@ class Times:
 
 
 def read_times(column: pl.Series, zone: str) -> Times:
-    """Times as local times of one zone; one that names its zone or offset is converted, others are local already.
+    """Times as local times of one zone; one that names its zone or offset is converted, others are local
+    already.
 
     Raises InputError when a column mixes both, or holds no times.
     """

@@ -42,7 +42,8 @@ class TableColumns(FileModel):
     """Which column of a table is what: the section `[columns]` of a TOML file, or the plain names.
 
     known: features known ahead, numbers; empty or NaN means unknown. static: labels that never change.
-    Without a location or platform column every row gets `all`; without stocked_out nothing is known of the stock.
+    Without a location or platform column every row gets `all`; without stocked_out nothing is known of the
+    stock.
     """
 
     item: str = "item"
@@ -117,8 +118,8 @@ def read_table_panel(
 ) -> tuple[Panel, dict[str, int]]:
     """A panel straight from tables, through the same gate as an import; and why how many rows were left out.
 
-    cutoff: the last observed period; rows after it give known features only. grid: makes the event grid; no events
-    when None. Errors as `table_incoming`.
+    cutoff: the last observed period; rows after it give known features only. grid: makes the event grid; no
+    events when None. Errors as `table_incoming`.
     """
     reading = Reading(now=Reading.today(), max_units=ONE_SHOT_MAX_UNITS)
     incoming = table_incoming(files, columns, reading, period=period, cutoff=cutoff)
