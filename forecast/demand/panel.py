@@ -1,7 +1,8 @@
 """The panel: all series times all periods, dense, in plain numpy arrays, ready for a device.
 
 Letters: S series, T observed periods, P periods with known features (P >= T), G groups of series that share a
-calendar, L periods of the event grid (L >= P), E event channels. numpy only, so that training runs where polars is not.
+calendar, L periods of the event grid (L >= P), E event channels. numpy only, so that training runs where
+polars is not.
 """
 
 from __future__ import annotations
@@ -45,10 +46,11 @@ class SeriesKeys:
 
 @dataclass(frozen=True, kw_only=True)
 class EventGrid:
-    """Events as numbers: `intensity_GLE[g, t, e]` is the strength (1 = plain, 0 = none) of channel e in period t.
+    """Events as numbers: `intensity_GLE[g, t, e]` is the strength (1 = plain, 0 = none) of channel e in
+    period t.
 
-    A channel is an event kind and a phase, named `kind/phase` (`double-11/day`, `double-11/pre-sale`). The grid reaches
-    beyond the known periods so that the approach to an event just after the horizon is seen.
+    A channel is an event kind and a phase, named `kind/phase` (`double-11/day`, `double-11/pre-sale`). The
+    grid reaches beyond the known periods so that the approach to an event just after the horizon is seen.
     """
 
     names: tuple[str, ...]
@@ -92,17 +94,19 @@ class Panel:
     @property
     def n_series(self) -> int:
         """S."""
-        return self.demand_ST.shape[0]
+        return int(self.demand_ST.shape[0])
 
     @property
     def n_periods(self) -> int:
         """T, the number of observed periods."""
-        return self.demand_ST.shape[1]
+        return int(self.demand_ST.shape[1])
 
     @property
     def n_known(self) -> int:
-        """P, the number of periods whose known features are there; T when there are none."""
-        return min((v.shape[1] for v in self.known.values()), default=self.events.intensity_GLE.shape[1])
+        """P, the number of periods whose known features are there; L when there are none."""
+        return min(
+            (int(v.shape[1]) for v in self.known.values()), default=int(self.events.intensity_GLE.shape[1])
+        )
 
     @property
     def origin(self) -> np.datetime64:
@@ -122,7 +126,7 @@ class Panel:
         return int((time.astype("datetime64[s]") - self.start) // STEP[self.period])
 
     def until(self, n_periods: int) -> Panel:
-        """What was known when `n_periods` periods had been observed: later demand and stock states are gone."""
+        """What was known when `n_periods` periods had been observed; later demand and stock are gone."""
         if not 1 <= n_periods <= self.n_periods:
             raise InputError("cutoff", expected=f"1..{self.n_periods} periods", found=str(n_periods))
         stock = None if self.stocked_out_ST is None else self.stocked_out_ST[:, :n_periods]

@@ -15,7 +15,7 @@ import fcntl
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import polars as pl
@@ -135,6 +135,7 @@ class DemandStore:
             _write_chunks(self.folder / "demand", _stream(incoming, ids, tally), incoming.known, number)
             if tally.last is None:
                 raise InputError(incoming.source, expected="at least one period with demand", found="none")
+            _check_alignment(ledger, tally.last, incoming.period)
             _append(self.folder / "quarantine", incoming.quarantine, number)
             row = {
                 "import": number,
@@ -296,6 +297,14 @@ def _check_period(ledger: pl.DataFrame, period: Period) -> None:
     if not ledger.is_empty() and ledger["period"][0] != period:
         found = f"{period} data for a store of {ledger['period'][0]} data; use another --home"
         raise InputError("period", expected=f"{ledger['period'][0]}", found=found)
+
+
+def _check_alignment(ledger: pl.DataFrame, time: datetime, period: Period) -> None:
+    """Weeks that start on another weekday than the store's would not fit its axis."""
+    if not ledger.is_empty() and (
+        off := (time - ledger["first"][0]) % timedelta(microseconds=STEP_US[period])
+    ):
+        raise InputError("time", expected=f"{period}s in step with the store's", found=f"{off} beside them")
 
 
 def store_period(ledger: pl.DataFrame) -> Period:

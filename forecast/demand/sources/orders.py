@@ -79,7 +79,7 @@ def orders_incoming(files: Sequence[Path], mapping: OrderMap, reading: Reading) 
     lines = rows.with_columns(
         *((label(name) if name in named else pl.lit("all")).alias(name) for name in KEYS),
         *(label(name).alias(name) for name in columns.static),
-        number("quantity").alias("quantity"),
+        number(rows, "quantity").alias("quantity"),
         pl.lit(True).alias("countable"),
         pl.lit(True).alias("sold"),
         (_repeats("line") if "line" in named else pl.lit(False)).alias("repeat"),

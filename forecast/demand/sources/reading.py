@@ -39,7 +39,7 @@ class FileModel(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-def read_model(path: Path, content: Mapping[str, object], model: type[Model]) -> Model:
+def read_model(path: Path, content: object, model: type[Model]) -> Model:
     """Check a TOML file's content. Raises UsageError naming the file, the key, expected and found."""
     try:
         return model.model_validate(content)
@@ -132,14 +132,19 @@ def label(name: str) -> pl.Expr:
     return pl.col(name).cast(pl.String).str.strip_chars()
 
 
-def number(name: str) -> pl.Expr:
-    """A number; null where it cannot be read as one."""
-    return pl.col(name).cast(pl.Float64, strict=False)
-
-
-def is_unreadable(name: str) -> pl.Expr:
-    """Whether something stands there that is no number."""
-    return pl.col(name).is_not_null() & pl.col(name).cast(pl.Float64, strict=False).is_null()
+def number(rows: pl.DataFrame, name: str) -> pl.Expr:
+    """A number; `true` and `false` are 1 and 0; null where it cannot be read as one."""
+    value = pl.col(name)
+    if rows.schema[name] != pl.String:
+        return value.cast(pl.Float64, strict=False)
+    text = value.str.strip_chars()
+    flag = (
+        pl.when(text.str.to_lowercase() == "true")
+        .then(1.0)
+        .when(text.str.to_lowercase() == "false")
+        .then(0.0)
+    )
+    return pl.coalesce(text.cast(pl.Float64, strict=False), flag)
 
 
 @dataclass(frozen=True, kw_only=True)

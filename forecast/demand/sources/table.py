@@ -22,14 +22,13 @@ from forecast.demand.sources.reading import (
     FileModel,
     Reading,
     column_names,
-    is_unreadable,
     label,
     number,
     read_model,
     read_rows,
 )
 from forecast.demand.store import DemandStore
-from forecast.errors import InputError, UsageError
+from forecast.errors import UsageError
 
 OPTIONAL = frozenset({"location", "platform", "stocked_out"})
 RESERVED = frozenset({"series", "time", "demand", "stocked_out", "import", "row", *KEYS})
@@ -56,20 +55,13 @@ class TableColumns(FileModel):
     static: tuple[str, ...] = Field(default=())
 
 
-class _TableFile(FileModel):
-    """The TOML file as a whole."""
-
-    columns: TableColumns = TableColumns()
-    period: Period | None = None
-
-
 def read_table_columns(path: Path) -> TableColumns:
     """`[columns]` of a TOML file. Raises UsageError naming the file, the key, expected and found."""
     try:
         content = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise UsageError(f"{path}: expected a TOML file with [columns], found {error}") from error
-    return read_model(path, {"columns": content.get("columns", {})}, _TableFile).columns
+    return read_model(path, content.get("columns", {}), TableColumns)
 
 
 def table_incoming(
@@ -143,11 +135,6 @@ def _check_columns(files: Sequence[Path], columns: TableColumns) -> None:
             )
     if not files:
         raise UsageError("files: expected at least one, found none")
-    if columns.demand not in column_names(files[0]) and len(files) == 1:
-        present = ", ".join(column_names(files[0]))
-        raise InputError(
-            f"{files[0].name}: demand", expected=f"a column {columns.demand!r}", found=f"columns {present}"
-        )
 
 
 def _read(files: Sequence[Path], columns: TableColumns, reading: Reading) -> pl.DataFrame:
@@ -155,17 +142,20 @@ def _read(files: Sequence[Path], columns: TableColumns, reading: Reading) -> pl.
     names = {name: getattr(columns, name) for name in (*KEYS, "time", "demand", "stocked_out")}
     features = {name: name for name in (*columns.known, *columns.static)}
     rows = read_rows(files, {**names, **features}, zone=reading.timezone, optional=OPTIONAL)
-    absent = [name for name in ("location", "platform") if names[name] not in column_names(files[0])]
-    unreadable = [is_unreadable(name) | number(name).is_infinite().fill_null(False) for name in columns.known]
-    stock = pl.when(is_unreadable("stocked_out")).then(-1.0).otherwise(number("stocked_out"))
+    present = {column for path in files for column in column_names(path)}
+    absent = [name for name in ("location", "platform") if names[name] not in present]
+    values = {name: number(rows, name) for name in ("demand", "stocked_out", *columns.known)}
+    unreadable = {name: pl.col(name).is_not_null() & value.is_null() for name, value in values.items()}
+    wrong = [unreadable[name] | values[name].is_infinite().fill_null(False) for name in columns.known]
+    stock = pl.when(unreadable["stocked_out"]).then(-1.0).otherwise(values["stocked_out"])
     return rows.with_columns(
         *(pl.lit("all").alias(name) if name in absent else label(name).alias(name) for name in KEYS),
         *(label(name).alias(name) for name in columns.static),
-        *(number(name).fill_nan(None).alias(name) for name in columns.known),
-        number("demand").fill_nan(None).alias("demand"),
-        is_unreadable("demand").alias("demand_unreadable"),
+        *(values[name].fill_nan(None).alias(name) for name in columns.known),
+        values["demand"].fill_nan(None).alias("demand"),
+        unreadable["demand"].alias("demand_unreadable"),
         stock.fill_nan(None).alias("stocked_out"),
-        (~pl.any_horizontal(pl.lit(False), *unreadable)).alias("known_readable"),
+        (~pl.any_horizontal(pl.lit(False), *wrong)).alias("known_readable"),
         pl.lit(reading.now, pl.Datetime("us")).alias("now"),
         pl.lit(reading.max_units).alias("cap"),
     )
