@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
+import signal
+import threading
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import lightning
 import numpy as np
@@ -63,7 +66,8 @@ def fit(
         training=training,
         on_epoch=on_epoch,
     )
-    _trainer(device, walk).fit(module, DataLoader(feed, batch_size=None))
+    with _quiet(), _interruptible():
+        _trainer(device, walk).fit(module, DataLoader(feed, batch_size=None))
     templates = (
         np.stack(walk.templates)
         if walk.templates
@@ -88,11 +92,35 @@ def fit(
     )
 
 
+@contextlib.contextmanager
+def _interruptible() -> Iterator[None]:
+    """Ctrl-C stays a KeyboardInterrupt; Lightning would end the program and leave the signal ignored."""
+    main = threading.current_thread() is threading.main_thread()
+    handler = signal.getsignal(signal.SIGINT)
+    try:
+        yield
+    except SystemExit as error:
+        if isinstance(error.__context__, KeyboardInterrupt):
+            raise KeyboardInterrupt from None
+        raise
+    finally:
+        if main:
+            signal.signal(signal.SIGINT, handler)
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Without what Lightning says of choices made on purpose, or of its own use of torch."""
+    logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
+    with warnings.catch_warnings():
+        # The panel lies on the device and windows are cut there, so loader workers would have nothing to do.
+        warnings.filterwarnings("ignore", message=".*does not have many workers.*")
+        warnings.filterwarnings("ignore", message=".*LeafSpec.*", category=FutureWarning)
+        yield
+
+
 def _trainer(device: torch.device, walk: Prequential) -> lightning.Trainer:
     """A quiet trainer: reports, checkpoints and progress are the caller's."""
-    logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
-    # One device holds panel and windows, so the loader has nothing to do in workers.
-    warnings.filterwarnings("ignore", message=".*does not have many workers.*")
     return lightning.Trainer(
         accelerator="gpu" if device.type == "cuda" else device.type,
         devices=1,

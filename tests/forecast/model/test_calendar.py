@@ -1,0 +1,38 @@
+from __future__ import annotations
+
+import numpy as np
+
+from forecast.model.calendar import analog_periods, calendar_features
+
+
+def grid(n: int, *days: int) -> np.ndarray:
+    intensity = np.zeros((1, n, 1), np.float32)
+    intensity[0, list(days), 0] = 1
+    return intensity
+
+
+def test_an_ordinary_day_resembles_the_same_weekday_a_year_before() -> None:
+    analog = analog_periods(grid(800), horizon=28, year=364, reach=14)
+    assert analog[0, 500] == 136
+    assert analog[0, 100] == -1
+
+
+def test_days_around_an_event_resemble_those_around_its_last_occurrence() -> None:
+    analog = analog_periods(grid(800, 300, 661), horizon=28, year=364, reach=14)
+    assert analog[0, 661] == 300
+    assert analog[0, 655] == 294
+    assert analog[0, 675] == 314
+    assert analog[0, 676] == 676 - 364
+
+
+def test_an_analog_is_always_older_than_the_horizon() -> None:
+    analog = analog_periods(grid(1200, 300, 310, 664, 1028), horizon=90, year=364, reach=14)
+    gap = np.arange(1200) - analog[0]
+    assert (gap[analog[0] >= 0] >= 90).all()
+
+
+def test_calendar_features_know_weekday_and_hour() -> None:
+    days = calendar_features("day", np.datetime64("2024-01-01", "s"), 14)  # a Monday
+    np.testing.assert_array_equal(days[:, 8:15], np.tile(np.eye(7), (2, 1)))
+    hours = calendar_features("hour", np.datetime64("2024-01-01", "s"), 24)
+    np.testing.assert_array_equal(hours[:, -24:], np.eye(24))

@@ -1,0 +1,109 @@
+"""Windows against a plain reference that loops over series and days."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from forecast.demand.panel import Panel
+from forecast.model.network import SurgeNet
+from forecast.model.schema import FeatureSchema
+from forecast.model.tensors import PanelTensors, build_tensors
+from forecast.model.windows import SPANS, gather_targets, gather_windows
+from tests.forecast.model.conftest import small_config
+
+
+@pytest.fixture
+def tensors(panel: Panel) -> PanelTensors:
+    config = small_config(panel.period)
+    schema = FeatureSchema.fit(panel, config.horizon)
+    return build_tensors(panel, config, schema, torch.device("cpu"), horizon=0)
+
+
+def in_stock(panel: Panel, series: int) -> np.ndarray:
+    """Demand of one series, NaN where it does not count as demand."""
+    demand = panel.demand_ST[series].astype(float)
+    assert panel.stocked_out_ST is not None
+    return np.where(panel.stocked_out_ST[series] > 0, np.nan, demand)
+
+
+def mean_before(demand: np.ndarray, end: int, n: int) -> tuple[float, int]:
+    past = demand[max(end - n, 0) : end]
+    past = past[np.isfinite(past)]
+    return (float(past.mean()) if len(past) else 0.0), len(past)
+
+
+def test_scale_and_trailing_means_are_those_of_a_plain_loop(panel: Panel, tensors: PanelTensors) -> None:
+    config = small_config(panel.period)
+    end = panel.n_periods - 3
+    series = torch.tensor([0, 5, 11])
+    windows = gather_windows(tensors, series, torch.full((3,), end), config)
+    for b, s in enumerate(series.tolist()):
+        demand = in_stock(panel, s)
+        for w in range(config.window):
+            stop = end - config.patch * (config.window - 1 - w)
+            short, n = mean_before(demand, stop, config.scale * config.patch)
+            longer, _ = mean_before(demand, stop, 4 * config.scale * config.patch)
+            scale = (short * n + longer * 7 + 0.02) / (n + 7)
+            assert float(windows.scale_BW[b, w]) == pytest.approx(scale, rel=1e-4)
+            for m, span in enumerate(SPANS):
+                mean, seen = mean_before(demand, stop, span * config.patch)
+                expected = math.log((mean + 0.1 * scale + 1e-3) / (1.1 * scale + 1e-3)) if seen else 0.0
+                assert float(windows.means_BWM[b, w, m]) == pytest.approx(expected, abs=1e-3)
+
+
+def test_targets_are_the_periods_after_each_origin_and_stop_at_the_limit(
+    panel: Panel, tensors: PanelTensors
+) -> None:
+    config = small_config(panel.period)
+    end, limit = panel.n_periods - 2 * config.patch, panel.n_periods - config.patch
+    windows = gather_windows(tensors, torch.arange(12), torch.full((12,), end), config)
+    targets = gather_targets(windows, config, config.origins, limit)
+    for o in range(config.origins):
+        first = end - config.patch * (config.origins - 1 - o)
+        for h in range(config.horizon):
+            t = first + h
+            if t >= limit:
+                assert not targets.counted_BOH[:, o, h].any()
+                continue
+            truth = panel.demand_ST[:, t]
+            np.testing.assert_array_equal(targets.demand_BOH[:, o, h].numpy(), np.nan_to_num(truth))
+            counted = np.isfinite(truth) & (np.nan_to_num(panel.demand_ST[:, :first]).sum(1) > 0)
+            assert (targets.counted_BOH[:, o, h].numpy() <= np.isfinite(truth)).all()
+            assert (targets.counted_BOH[:, o, h].numpy() >= counted).all()
+
+
+def test_no_feature_of_an_origin_reads_what_came_after_it(panel: Panel, network: SurgeNet) -> None:
+    config = network.config
+    cut = panel.n_periods - 2 * config.patch - 1
+    poisoned_demand = panel.demand_ST.copy()
+    poisoned_demand[:, cut:] = 1e4
+    stock = panel.stocked_out_ST
+    assert stock is not None
+    poisoned_stock = stock.copy()
+    poisoned_stock[:, cut:] = 1.0
+    poisoned = Panel(**{**panel.__dict__, "demand_ST": poisoned_demand, "stocked_out_ST": poisoned_stock})
+    schema = FeatureSchema.fit(panel, config.horizon)
+    forecasts = []
+    for source in (panel, poisoned):
+        whole = build_tensors(source, config, schema, torch.device("cpu"), horizon=0)
+        windows = gather_windows(whole, torch.arange(12), torch.full((12,), cut), config)
+        forecasts.append(network(whole, windows, 2))
+    assert torch.equal(forecasts[0].mean_BOH, forecasts[1].mean_BOH)
+    assert torch.equal(forecasts[0].quantiles_BOHQ, forecasts[1].quantiles_BOHQ)
+
+
+def test_an_origin_answers_the_same_alone_and_among_many(panel: Panel, network: SurgeNet) -> None:
+    """Forking sequences are a speed-up: the last origin of a window equals that origin asked by itself."""
+    config = network.config
+    schema = FeatureSchema.fit(panel, config.horizon)
+    whole = build_tensors(panel, config, schema, torch.device("cpu"), horizon=0)
+    end = panel.n_periods - 2 * config.patch
+    ends = torch.full((12,), end)
+    many = network(whole, gather_windows(whole, torch.arange(12), ends, config), config.origins)
+    alone = network(whole, gather_windows(whole, torch.arange(12), ends, config), 1)
+    torch.testing.assert_close(many.mean_BOH[:, -1:], alone.mean_BOH)
+    assert (many.quantiles_BOHQ.diff(dim=-1) >= 0).all()

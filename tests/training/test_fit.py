@@ -1,0 +1,119 @@
+"""Training on a small simulated panel, through Lightning, on the CPU."""
+
+from __future__ import annotations
+
+import dataclasses
+import signal
+
+import numpy as np
+import pytest
+
+from forecast.demand.panel import Panel
+from forecast.demand.simulate import SimulationConfig, simulate
+from forecast.errors import InputError, SurgecastError
+from forecast.evaluation.baselines import SeasonalNaive
+from forecast.evaluation.metrics import aggregate, scales, scored, statistics
+from forecast.model.bundle import Bundle
+from forecast.model.config import ModelConfig
+from forecast.model.forecaster import Forecaster
+from training.config import TrainingConfig
+from training.curriculum import plan
+from training.fit import fit
+from training.records import EpochRecord
+
+HORIZON = 14
+TRAINING = TrainingConfig(steps=60, epoch_steps=20, batch=32, warmup_steps=10, device="cpu")
+MODEL = ModelConfig(period="day", horizon=HORIZON, context=8, origins=12, channels=16, hidden=24)
+
+
+@pytest.fixture(scope="module")
+def panel() -> Panel:
+    return simulate(SimulationConfig(n_series=48, n_periods=560, horizon=60, n_locations=4)).panel
+
+
+@pytest.fixture(scope="module")
+def records() -> list[EpochRecord]:
+    return []
+
+
+@pytest.fixture(scope="module")
+def bundle(panel: Panel, records: list[EpochRecord]) -> Bundle:
+    return fit(panel.until(500), model=MODEL, training=TRAINING, on_epoch=records.append)
+
+
+def test_a_short_training_beats_seasonal_naive(panel: Panel, bundle: Bundle) -> None:
+    past = panel.until(500)
+    truth = scored(panel, 500, HORIZON)
+    wql = [
+        aggregate(statistics(truth, forecaster(past, HORIZON), scales(past))).wql
+        for forecaster in (Forecaster(bundle, "cpu"), SeasonalNaive())
+    ]
+    assert wql[0] < 0.9 * wql[1]
+
+
+def test_validation_is_reported_and_out_of_sample(bundle: Bundle, records: list[EpochRecord]) -> None:
+    assert [r.step for r in records] == sorted(r.step for r in records)
+    assert records[-1].stage == "final"
+    assert records[-1].fraction == 1.0
+    assert all(r.validation["wql"] > 0 for r in records if r.stage != "final")
+    assert bundle.facts["steps"] == 60
+    assert bundle.facts["stage 1_wql"] == pytest.approx(float(bundle.facts["stage 1_wql"]))
+
+
+def test_the_same_seed_gives_the_same_weights(panel: Panel) -> None:
+    short = dataclasses.replace(TRAINING, steps=6, epoch_steps=3)
+    first, again = (fit(panel.until(400), model=MODEL, training=short) for _ in range(2))
+    other = fit(panel.until(400), model=MODEL, training=dataclasses.replace(short, seed=1))
+    assert first.bundle_id == again.bundle_id
+    assert first.bundle_id != other.bundle_id
+
+
+def test_what_comes_after_the_cutoff_changes_nothing(panel: Panel) -> None:
+    """Neither training nor forecasting sees past the origin: poison every later demand and stock state."""
+    short = dataclasses.replace(TRAINING, steps=6, epoch_steps=3)
+    assert panel.stocked_out_ST is not None
+    demand, stock = panel.demand_ST.copy(), panel.stocked_out_ST.copy()
+    demand[:, 450:] = 12345
+    stock[:, 450:] = 1
+    poisoned = dataclasses.replace(panel, demand_ST=demand, stocked_out_ST=stock)
+    forecasts = []
+    for source in (panel, poisoned):
+        past = source.until(450)
+        forecasts.append(Forecaster(fit(past, model=MODEL, training=short), "cpu")(past, HORIZON))
+    np.testing.assert_array_equal(forecasts[0].mean_SH, forecasts[1].mean_SH)
+    np.testing.assert_array_equal(forecasts[0].quantiles_SHQ, forecasts[1].quantiles_SHQ)
+    np.testing.assert_array_equal(forecasts[0].ranks_SHK, forecasts[1].ranks_SHK)
+
+
+def test_every_stage_is_scored_on_periods_that_it_was_not_trained_on() -> None:
+    stages = plan(1000, MODEL, TRAINING)
+    assert stages[-1].limit == 1000
+    for stage in stages[:-1]:
+        assert min(stage.origins) >= stage.limit
+        assert max(stage.origins) + HORIZON <= 1000
+    assert [s.share for s in stages] == sorted(s.share for s in stages)
+
+
+def test_a_history_too_short_to_hold_anything_back_is_trained_in_one_stage() -> None:
+    assert [s.name for s in plan(30, MODEL, TRAINING)] == ["final"]
+
+
+def test_no_demand_at_all_is_refused(panel: Panel) -> None:
+    nothing = dataclasses.replace(panel, demand_ST=np.zeros_like(panel.demand_ST))
+    with pytest.raises(InputError, match="at least one period with demand"):
+        fit(nothing, model=MODEL, training=TRAINING)
+
+
+def test_a_learning_rate_that_explodes_is_an_error_and_not_a_model(panel: Panel) -> None:
+    wild = dataclasses.replace(TRAINING, learning_rate=1e30, warmup_steps=1)
+    with pytest.raises(SurgecastError, match="training loss"):
+        fit(panel, model=MODEL, training=wild)
+
+
+def test_ctrl_c_stays_a_keyboard_interrupt(panel: Panel) -> None:
+    def interrupt(record: EpochRecord) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        fit(panel, model=MODEL, training=TRAINING, on_epoch=interrupt)
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
