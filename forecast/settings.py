@@ -239,11 +239,21 @@ def _from_environment(environment: Mapping[str, str]) -> dict[str, _Given]:
         if variable in variables:
             section, key = variables[variable]
             given[f"{section}.{key}"] = _Given(_parsed(section, key, text, variable), variable)
-        elif any(variable.startswith(f"SURGECAST_{section}_".upper()) for section in SECTIONS):
-            near = difflib.get_close_matches(variable, variables, n=1, cutoff=0.85)
-            if near:
-                raise UsageError(f"{variable}: expected the name of a setting, did you mean {near[0]}?")
+        else:
+            _check_variable(variable)
     return given
+
+
+def _check_variable(variable: str) -> None:
+    """Refuse the misspelt name of a setting; other variables of a section are somebody else's."""
+    for section, model in SECTIONS.items():
+        prefix = _variable(section, "")
+        if variable.startswith(prefix):
+            key = variable.removeprefix(prefix).lower()
+            near = difflib.get_close_matches(key, model.model_fields, n=1, cutoff=0.7)
+            if near:
+                right = _variable(section, near[0])
+                raise UsageError(f"{variable}: expected the name of a setting, did you mean {right}?")
 
 
 def _parsed(section: str, key: str, text: str, variable: str) -> object:

@@ -99,6 +99,13 @@ def test_a_wrong_variable_is_named(
         load_settings(home)
 
 
+def test_variables_that_resemble_no_setting_are_left_to_others(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SURGECAST_SERVE_TLS_KEY", "x")
+    assert load_settings(home) == Settings()
+
+
 def test_the_written_file_explains_every_setting_and_says_the_defaults(
     home: Home, capsys: pytest.CaptureFixture[str]
 ) -> None:
