@@ -86,7 +86,9 @@ def add(
     target = folder / file.name
     if target.exists():
         raise BusyError(str(target), expected="no calendar of this name yet", found="one; remove it first")
-    shutil.copyfile(file, target)
+    part = target.with_name(f".{target.name}.part")
+    shutil.copyfile(file, part)
+    part.replace(target)  # whole or not at all
     say(f"added {len(calendar.events)} events and {len(calendar.rules)} yearly rules as {target}")
 
 
