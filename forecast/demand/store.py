@@ -20,8 +20,9 @@ from pathlib import Path
 
 import polars as pl
 import pyarrow as pa
-from deltalake import DeltaTable, WriterProperties, write_deltalake
+from deltalake import DeltaTable
 
+from forecast.demand.delta import Tally, append, read, write, write_chunks
 from forecast.demand.gate import count_reasons
 from forecast.demand.incoming import STEP_US, Incoming
 from forecast.demand.panel import Period
@@ -84,7 +85,7 @@ class DemandStore:
         if not DeltaTable.is_deltatable(str(path)):
             rows = pl.DataFrame(schema=LEDGER)
         else:
-            rows = _read(path, None).sort("import").select(*LEDGER)
+            rows = read(path, None).sort("import").select(*LEDGER)
         if self._asked is None:
             return rows
         if not self._asked.isdigit() or int(self._asked) > rows.height:
@@ -131,12 +132,12 @@ class DemandStore:
             self._undo_unfinished(ledger)
             number = ledger.height + 1
             ids = self._add_series(incoming, number)
-            tally = _Tally()
-            _write_chunks(self.folder / "demand", _stream(incoming, ids, tally), incoming.known, number)
+            tally = Tally()
+            write_chunks(self.folder / "demand", _stream(incoming, ids, tally), incoming.known, number)
             if tally.last is None:
                 raise InputError(incoming.source, expected="at least one period with demand", found="none")
             _check_alignment(ledger, tally.last, incoming.period)
-            _append(self.folder / "quarantine", incoming.quarantine, number)
+            append(self.folder / "quarantine", incoming.quarantine, number)
             row = {
                 "import": number,
                 "source": incoming.source,
@@ -154,7 +155,7 @@ class DemandStore:
                 "at": datetime.now(UTC).replace(tzinfo=None),
                 **{f"{name}_version": self._newest(name).version() for name in TABLES},
             }
-            _write(self.folder / "imports", pl.DataFrame([row], schema=LEDGER))
+            write(self.folder / "imports", pl.DataFrame([row], schema=LEDGER))
             return self._report(incoming, rows=tally.rows, unchanged=False)
 
     def _report(self, incoming: Incoming, *, rows: int, unchanged: bool) -> ImportReport:
@@ -173,7 +174,7 @@ class DemandStore:
         found = incoming.series.join(known, on=KEYS, how="left", maintain_order="left")["series"]
         fresh = found.is_null().cast(pl.Int32).cum_sum() - 1 + known.height
         ids = found.fill_null(fresh).cast(pl.Int32)
-        _append(self.folder / "series", incoming.series.with_columns(series=ids), number)
+        append(self.folder / "series", incoming.series.with_columns(series=ids), number)
         return ids
 
     def _newest(self, name: str) -> DeltaTable:
@@ -186,7 +187,7 @@ class DemandStore:
         return DeltaTable(str(self.folder / name), version=ledger[f"{name}_version"][-1])
 
     def _table(self, name: str) -> pl.DataFrame:
-        return _read(self.folder / name, self._delta(name).version())
+        return read(self.folder / name, self._delta(name).version())
 
     def _undo_unfinished(self, ledger: pl.DataFrame) -> None:
         """Take back what an import that died left behind the versions in the ledger."""
@@ -213,84 +214,13 @@ class DemandStore:
             yield
 
 
-_PARQUET = WriterProperties(compression="ZSTD", compression_level=1, max_row_group_size=2_000_000)
 _NO_SERIES = pl.DataFrame(schema={"series": pl.Int32, **dict.fromkeys(KEYS, pl.String)})
 
 
-@dataclass
-class _Tally:
-    """Counts what streams by."""
-
-    rows: int = 0
-    first: datetime | None = None
-    last: datetime | None = None
-    known_last: datetime | None = None
-    stock: bool = False
-
-    def count(self, chunk: pl.DataFrame) -> None:
-        observed = pl.col("time").filter(pl.col("demand").is_not_null())
-        first, last, known_last, stock = chunk.select(
-            observed.min().alias("first"),
-            observed.max().alias("last"),
-            pl.col("time").max().alias("known_last"),
-            pl.col("stocked_out").is_not_null().any(),
-        ).row(0)
-        self.rows += chunk.height
-        self.first = min(filter(None, (self.first, first)), default=None)
-        self.last = max(filter(None, (self.last, last)), default=None)
-        self.known_last = max(filter(None, (self.known_last, known_last)), default=None)
-        self.stock = self.stock or stock
-
-
-def _stream(incoming: Incoming, ids: pl.Series, tally: _Tally) -> Iterator[pl.DataFrame]:
+def _stream(incoming: Incoming, ids: pl.Series, tally: Tally) -> Iterator[pl.DataFrame]:
     for chunk in incoming.frames():
         tally.count(chunk)
         yield chunk.with_columns(series=ids.gather(chunk["series"]))
-
-
-def _write_chunks(path: Path, chunks: Iterator[pl.DataFrame], known: tuple[str, ...], number: int) -> None:
-    """Append all chunks in one commit."""
-    features = ("demand", "stocked_out", *known)
-    schema = pa.schema(
-        [
-            pa.field("series", pa.int32()),
-            pa.field("time", pa.timestamp("us")),
-            *(pa.field(name, pa.float32()) for name in features),
-            pa.field("import", pa.int32()),
-        ]
-    )
-    batches = (
-        batch
-        for chunk in chunks
-        for batch in chunk.with_columns(pl.lit(number, pl.Int32).alias("import"))
-        .to_arrow(compat_level=pl.CompatLevel.oldest())
-        .cast(schema)
-        .to_batches()
-    )
-    write_deltalake(
-        path,
-        pa.RecordBatchReader.from_batches(schema, batches),
-        mode="append",
-        schema_mode="merge",
-        partition_by=["import"],
-        writer_properties=_PARQUET,
-    )
-
-
-def _append(path: Path, rows: pl.DataFrame, number: int) -> None:
-    _write(path, rows.with_columns(pl.lit(number, pl.Int32).alias("import")))
-
-
-def _write(path: Path, rows: pl.DataFrame) -> None:
-    table = rows.to_arrow(compat_level=pl.CompatLevel.oldest())
-    write_deltalake(path, table, mode="append", schema_mode="merge")
-
-
-def _read(path: Path, version: int | None) -> pl.DataFrame:
-    try:
-        return pl.read_delta(str(path), version=version)
-    except (pl.exceptions.ComputeError, OSError) as error:
-        raise IntegrityError(path.name, expected="a readable Delta table", found=str(error)) from error
 
 
 def _check_period(ledger: pl.DataFrame, period: Period) -> None:
