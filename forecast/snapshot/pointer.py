@@ -1,0 +1,101 @@
+"""The pointer: one small file in the home that says which snapshot serves and which one served before it."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from forecast.errors import IntegrityError, NotFoundError
+from forecast.home import Home
+from forecast.snapshot.format import MANIFEST, is_id, read_manifest
+from forecast.snapshot.writer import locked, sync_folder
+
+POINTER_FORMAT = 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pointer:
+    """Which snapshot serves. `moved` is UTC in ISO 8601; `moves` counts the moves, so that a reader sees each."""
+
+    snapshot: str
+    previous: str | None
+    moved: str
+    moves: int
+
+    @classmethod
+    def read(cls, home: Home) -> Pointer:
+        """The pointer of a home; NotFoundError when nothing was published, IntegrityError when it is damaged."""
+        path = home.pointer_file
+        try:
+            content = json.loads(path.read_text(encoding="utf-8"))
+        except FileNotFoundError as error:
+            found = f"nothing published in {home.root}; surgecast publish does it"
+            raise NotFoundError("snapshot", expected="a published snapshot", found=found) from error
+        except (UnicodeDecodeError, json.JSONDecodeError) as error:
+            raise IntegrityError(str(path), expected="a pointer in JSON", found=str(error)) from error
+        return cls._checked(content, path)
+
+    @classmethod
+    def _checked(cls, content: object, path: Path) -> Pointer:
+        if not isinstance(content, dict) or content.get("format") != POINTER_FORMAT:
+            found = content.get("format") if isinstance(content, dict) else type(content).__name__
+            raise IntegrityError(
+                str(path), expected=f"a pointer of format {POINTER_FORMAT}", found=str(found)
+            )
+        snapshot, previous = content.get("snapshot"), content.get("previous")
+        for name, value in (("snapshot", snapshot), ("previous", previous)):
+            allowed_none = name == "previous" and value is None
+            if not allowed_none and not (isinstance(value, str) and is_id(value)):
+                raise IntegrityError(str(path), expected=f"{name}: the id of a snapshot", found=repr(value))
+        return cls(
+            snapshot=str(snapshot),
+            previous=previous,
+            moved=str(content.get("moved", "")),
+            moves=int(content.get("moves", 0)),
+        )
+
+
+def move_pointer(home: Home, snapshot: str) -> Pointer:
+    """Let servers serve `snapshot` from now on; what served until now becomes `previous`. Returns the new pointer.
+
+    Writers wait for each other and the file is replaced whole, so readers see the one or the other. Moving to what serves
+    already changes nothing. NotFoundError when there is no such snapshot, IntegrityError when its manifest is damaged.
+    """
+    folder = home.snapshots_dir / snapshot
+    if not is_id(snapshot) or not (folder / MANIFEST).is_file():
+        raise NotFoundError("snapshot", expected=f"a snapshot in {home.snapshots_dir}", found=repr(snapshot))
+    read_manifest(folder / MANIFEST)
+    with locked(home.root):
+        try:
+            present: Pointer | None = Pointer.read(home)
+        except (NotFoundError, IntegrityError):
+            present = None  # the first one, or a damaged pointer that this move repairs
+        if present is not None and present.snapshot == snapshot:
+            return present
+        pointer = Pointer(
+            snapshot=snapshot,
+            previous=present.snapshot if present else None,
+            moved=datetime.now(UTC).isoformat(timespec="seconds"),
+            moves=present.moves + 1 if present else 1,
+        )
+        replace_file(home.pointer_file, json.dumps({"format": POINTER_FORMAT} | asdict(pointer), indent=1))
+    return pointer
+
+
+def replace_file(path: Path, text: str) -> None:
+    """Replace a small file at once: readers see the old text or the new one, also after a power cut."""
+    handle, name = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
+    temporary = Path(name)
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+    sync_folder(path.parent)
