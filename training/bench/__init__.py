@@ -1,0 +1,1 @@
+"""Benchmarks of accuracy on public data, as `surgecast bench NAME`."""

@@ -1,0 +1,79 @@
+"""`surgecast bench m5` and `surgecast bench freshretail`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from forecast.cli.options import JsonOption
+
+DataOption = Annotated[
+    Path, typer.Option("--data", metavar="DIR", help="Folder of the data set.", file_okay=False)
+]
+OutOption = Annotated[Path, typer.Option(metavar="OUT.parquet", help="Where to write.", dir_okay=False)]
+DeviceOption = Annotated[
+    Literal["auto", "cpu", "cuda"], typer.Option(help="Where to compute; auto takes a GPU.")
+]
+MinutesOption = Annotated[float, typer.Option(help="Minutes for everything, training and scoring.")]
+StepsOption = Annotated[int | None, typer.Option(min=1, help="Optimiser steps at most.")]
+SeedOption = Annotated[int, typer.Option(min=0, help="Same seed, data and steps: same model.")]
+
+HEADLINES = ("wrmsse", "wspl", "wql", "wape", "bias", "coherence_error", "fit_seconds", "seconds")
+
+
+def m5(
+    data: DataOption,
+    out: OutOption,
+    cutoff: Annotated[int, typer.Option(min=1, help="Last day that may be seen (d_CUTOFF).")] = 1941,
+    minutes: MinutesOption = 25.0,
+    steps: StepsOption = None,
+    seed: SeedOption = 0,
+    device: DeviceOption = "auto",
+    as_json: JsonOption = False,
+) -> None:
+    """Train on M5, write the next 28 days of all 12 levels, and score them where they are known."""
+    from training.bench.m5 import bench_m5
+    from training.options import training_config
+
+    training = training_config(minutes, steps, seed, device)
+    _print("m5", bench_m5(data, cutoff=cutoff, out=out, training=training), as_json=as_json)
+
+
+def freshretail(
+    data: DataOption,
+    out: OutOption,
+    cutoff: Annotated[str, typer.Option(metavar="DAY", help="Last day that may be seen.")] = "2024-06-18",
+    horizon: Annotated[int, typer.Option(min=1, help="Days ahead.")] = 7,
+    minutes: MinutesOption = 25.0,
+    steps: StepsOption = None,
+    seed: SeedOption = 0,
+    device: DeviceOption = "auto",
+    as_json: JsonOption = False,
+) -> None:
+    """Train on FreshRetailNet, write the days after the cutoff, and score them where they are known."""
+    from training.bench.freshretail import bench_freshretail
+    from training.options import parse_day, training_config
+
+    day = parse_day(cutoff)
+    training = training_config(minutes, steps, seed, device)
+    results = bench_freshretail(data, cutoff=day, horizon=horizon, out=out, training=training)
+    _print("freshretail", results, as_json=as_json)
+
+
+def _print(name: str, results: Mapping[str, float], *, as_json: bool) -> None:
+    from forecast.cli.output import print_json, print_table
+    from training.bench.machine import machine
+
+    if as_json:
+        print_json({"bench": name, "machine": machine(), "results": results})
+        return
+    rows = [(metric, results[metric]) for metric in HEADLINES if metric in results]
+    print_table(("metric", "value"), rows, title=name)
+    levels = [n for n in range(1, 13) if f"wrmsse_level_{n}" in results]
+    if levels:
+        parts = ("wrmsse", "wspl", "coverage_50", "coverage_80", "coverage_95")
+        cells = [(n, *(results[f"{part}_level_{n}"] for part in parts)) for n in levels]
+        print_table(("level", "WRMSSE", "WSPL", "50 %", "80 %", "95 %"), cells)

@@ -1,0 +1,67 @@
+"""FreshRetailNet: train up to a cutoff, write daily demand after it, score it where the truth is known."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import asdict, replace
+from datetime import date, timedelta
+from pathlib import Path
+
+import polars as pl
+
+from forecast.cli.output import say
+from forecast.demand.sources.freshretail import FILE, read_freshretail_panel
+from forecast.errors import NotFoundError
+from forecast.evaluation.freshretail import freshretail_rows, score_freshretail
+from forecast.model.forecaster import Forecaster
+from training.bench.m5 import FIT_SHARE
+from training.config import TrainingConfig
+from training.files import check_output, write_parquet
+from training.jobs import fit_shown, usable
+
+
+def bench_freshretail(
+    folder: Path, *, cutoff: date, horizon: int, out: Path, training: TrainingConfig
+) -> dict[str, float]:
+    """Train on the days up to `cutoff` and write `out`; returns the results by name.
+
+    out: columns store_id, product_id, date, mean, quantiles, a row per series and day. `training.minutes` is
+    for everything from reading on. Features that are not known over the horizon (weather, at the end of the
+    data) are left out. Scores are there only where the data holds days after the cutoff.
+    """
+    check_output(out)
+    started = time.monotonic()
+    last = last_day(folder)
+    panel, dropped = usable(read_freshretail_panel(folder, cutoff), horizon)
+    if dropped:
+        say(f"left out, not known for the {horizon} days after {cutoff}: {', '.join(dropped)}")
+    if training.minutes is not None:
+        left = FIT_SHARE * training.minutes - (time.monotonic() - started) / 60
+        training = replace(training, minutes=max(left, 0.01))
+    fit_started = time.monotonic()
+    bundle = fit_shown(panel, horizon, training, f"training up to {cutoff}", lambda _record: None)
+    fit_seconds = time.monotonic() - fit_started
+    forecasts = Forecaster(bundle, training.device)(panel, horizon)
+    rows = freshretail_rows(forecasts)
+    write_parquet(rows, out)
+    results = {
+        "series": float(panel.n_series),
+        "rows": float(rows.height),
+        "steps": float(bundle.facts["steps"]),
+        "fit_seconds": fit_seconds,
+    }
+    if last > cutoff:
+        whole = read_freshretail_panel(folder, min(last, cutoff + timedelta(days=horizon)))
+        scores = score_freshretail(whole, forecasts)
+        results |= {name: float(value) for name, value in asdict(scores.in_stock).items()}
+        results |= {"stocked_out_days": float(scores.n_stocked_out), "shortfall": scores.shortfall}
+    return {**results, "seconds": time.monotonic() - started}
+
+
+def last_day(folder: Path) -> date:
+    """The last day of the data. Raises NotFoundError."""
+    path = folder / FILE
+    if not path.is_file():
+        raise NotFoundError("freshretail folder", expected=f"{FILE} in it", found=f"none in {folder}")
+    day: date = pl.scan_parquet(path).select(pl.col("dt").max()).collect().item()
+    return day

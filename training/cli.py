@@ -1,0 +1,255 @@
+"""`surgecast train`, `backtest`, `publish`, `forecast` and `mlflow`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from forecast.cli.options import DEFAULT_HOME, HomeOption, JsonOption
+from forecast.errors import BusyError, UsageError
+from forecast.home import Home
+
+if TYPE_CHECKING:
+    from forecast.evaluation.backtest import BacktestReport
+    from training.jobs import TrainJob
+
+commands = typer.Typer()
+CutoffOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="TIME", help="Last period whose demand may be seen, as 2024-06-18; the store's last."
+    ),
+]
+HorizonOption = Annotated[int | None, typer.Option(min=1, help="Periods ahead; the settings', else 28.")]
+MinutesOption = Annotated[
+    float | None, typer.Option(help="Minutes of training at most, a backtest's model included.")
+]
+StepsOption = Annotated[int | None, typer.Option(min=1, help="Optimiser steps of a fit at most.")]
+SeedOption = Annotated[int | None, typer.Option(min=0, help="Same seed, data and steps: same model.")]
+DeviceOption = Annotated[
+    Literal["auto", "cpu", "cuda"] | None, typer.Option(help="Where to compute; auto takes a GPU.")
+]
+StrideOption = Annotated[int | None, typer.Option(min=1, help="Periods between origins; one horizon.")]
+
+
+@commands.command()
+def train(
+    home: HomeOption = DEFAULT_HOME,
+    cutoff: CutoffOption = None,
+    horizon: HorizonOption = None,
+    minutes: MinutesOption = None,
+    steps: StepsOption = None,
+    seed: SeedOption = None,
+    device: DeviceOption = None,
+    backtest_origins: Annotated[
+        int,
+        typer.Option(min=0, help="Past origins to backtest on first, with a model that ends before them."),
+    ] = 2,
+    promote: Annotated[bool, typer.Option(help="Make the new model the champion.")] = True,
+    as_json: JsonOption = False,
+) -> None:
+    """Train a model on the store's demand, backtest it, register it and make it the champion."""
+    from forecast.cli.output import print_json
+    from forecast.evaluation.backtest_table import print_backtest
+    from training import jobs
+
+    job = _job(Home(home), cutoff, horizon, (minutes, steps, seed, device), (backtest_origins, None), promote)
+    made = jobs.train(Home(home), job)
+    facts = {
+        "bundle": made.bundle.bundle_id,
+        "version": made.registered.version,
+        "champion": promote,
+        "run": made.run_id,
+        **made.bundle.facts,
+    }
+    if as_json:
+        print_json({**facts, "backtest": None if made.report is None else report_json(made.report)})
+        return
+    if made.report is not None:
+        print_backtest(made.report)
+        _print_differences(made.report)
+    role = "champion" if promote else "registered, not promoted"
+    typer.echo(
+        f"bundle {made.bundle.bundle_id}, version {made.registered.version} ({role}):"
+        f" {facts['series']:,} series up to {facts['origin']}, {facts['steps']:,} steps"
+    )
+
+
+@commands.command()
+def backtest(
+    home: HomeOption = DEFAULT_HOME,
+    cutoff: CutoffOption = None,
+    horizon: HorizonOption = None,
+    minutes: MinutesOption = None,
+    steps: StepsOption = None,
+    seed: SeedOption = None,
+    device: DeviceOption = None,
+    origins: Annotated[int, typer.Option(min=1, help="Past origins to forecast from.")] = 4,
+    stride: StrideOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Forecast past periods from rolling origins and compare with simple methods."""
+    from forecast.cli.output import print_json
+    from forecast.evaluation.backtest_table import print_backtest
+    from training import jobs
+
+    job = _job(Home(home), cutoff, horizon, (minutes, steps, seed, device), (origins, stride), False)
+    report = jobs.score_past(Home(home), job)
+    if as_json:
+        print_json(report_json(report))
+        return
+    print_backtest(report)
+    _print_differences(report)
+
+
+def publish(
+    home: HomeOption = DEFAULT_HOME,
+    bundle: Annotated[str | None, typer.Option(help="Id of a bundle; the champion's.")] = None,
+    cutoff: CutoffOption = None,
+    device: DeviceOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Forecast all series with the champion and publish the snapshot that servers map."""
+    from forecast.cli.output import print_json
+    from forecast.settings import load_settings
+    from training import jobs
+    from training.options import parse_cutoff
+
+    place = Home(home)
+    settings = load_settings(place, {"training.device": device})
+    snapshot = jobs.publish(
+        place, bundle_id=bundle, cutoff=parse_cutoff(cutoff), device=settings.training.device
+    )
+    if as_json:
+        print_json({"snapshot": snapshot, "folder": place.snapshots_dir / snapshot})
+        return
+    typer.echo(snapshot)
+
+
+@commands.command()
+def forecast(
+    table: Annotated[
+        Path, typer.Argument(metavar="TABLE", help="Parquet or CSV: a row per series and period.")
+    ],
+    cutoff: Annotated[str, typer.Option(metavar="TIME", help="Last period whose demand may be seen.")],
+    horizon: Annotated[int, typer.Option(min=1, help="Periods ahead.")],
+    out: Annotated[Path, typer.Option(metavar="OUT.parquet", help="Where to write.", dir_okay=False)],
+    config: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="TOML file: columns, period, calendars, minutes, seed."),
+    ] = None,
+    minutes: MinutesOption = None,
+    steps: StepsOption = None,
+    seed: SeedOption = None,
+    device: DeviceOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Train on one table up to a cutoff and write the forecasts that follow, without a home."""
+    from forecast.cli.output import print_json
+    from training.oneshot import forecast_table, read_config
+    from training.options import parse_cutoff
+
+    flags: dict[str, object] = {"minutes": minutes, "steps": steps, "seed": seed, "device": device}
+    settings = read_config(config, {name: value for name, value in flags.items() if value is not None})
+    until = parse_cutoff(cutoff)
+    if until is None:
+        raise UsageError("cutoff: expected a time, found none")
+    facts = forecast_table(table, settings, cutoff=until, horizon=horizon, out=out)
+    if as_json:
+        print_json(facts)
+        return
+    typer.echo(f"{facts['series']:,} series, {facts['rows']:,} rows: {out}")
+
+
+def mlflow(
+    home: HomeOption = DEFAULT_HOME,
+    port: Annotated[int, typer.Option(min=1, max=65535, help="Port on this machine to listen on.")] = 5000,
+) -> None:
+    """Open MLflow's pages on this installation's runs and models."""
+    import os
+    import socket
+    import subprocess
+
+    from forecast.cli.output import say
+    from forecast.errors import NotFoundError
+    from training.tracking import ENVIRONMENT, ui_command
+
+    place = Home(home)
+    if not place.mlflow_db.is_file():
+        raise NotFoundError(
+            "runs", expected=f"{place.mlflow_db}; `surgecast train` makes it", found="none yet"
+        )
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError as error:
+            raise BusyError("port", expected=f"{port} to be free", found=str(error.strerror)) from error
+    say(f"MLflow on http://127.0.0.1:{port}; Ctrl-C ends it")
+    server = subprocess.Popen(ui_command(place, port), env={**os.environ, **ENVIRONMENT})
+    try:
+        status = server.wait()
+    finally:
+        server.terminate()
+        server.wait()
+    raise typer.Exit(1 if status else 0)
+
+
+def report_json(report: BacktestReport) -> dict[str, object]:
+    """A backtest as one JSON object: metrics by slice, and differences to each baseline."""
+    return {
+        "series": report.n_series,
+        "origins": report.origins.astype(str),
+        "horizon": report.horizon,
+        "table": report.table().to_dicts(),
+        "wql_differences": _differences(report),
+    }
+
+
+def _differences(report: BacktestReport) -> dict[str, dict[str, float]]:
+    """WQL of the model minus that of each other forecaster, with a 95 % interval."""
+    from dataclasses import asdict
+
+    from training.jobs import MODEL_NAME
+
+    others = [name for name in report.statistics if name != MODEL_NAME]
+    return {name: asdict(report.difference(MODEL_NAME, name)) for name in others}
+
+
+def _print_differences(report: BacktestReport) -> None:
+    from forecast.evaluation.backtest import ALL
+    from training.jobs import MODEL_NAME
+
+    table = report.table()
+    wql = {row["forecaster"]: row["wql"] for row in table.to_dicts() if row["slice"] == ALL}
+    for name, found in _differences(report).items():
+        share = 100 * (wql[MODEL_NAME] / wql[name] - 1)
+        low, high = 100 * found["low"] / wql[name], 100 * found["high"] / wql[name]
+        typer.echo(f"WQL against {name}: {share:+.1f} % (95 % interval {low:+.1f} to {high:+.1f} %)")
+
+
+def _job(
+    home: Home,
+    cutoff: str | None,
+    horizon: int | None,
+    fit_flags: tuple[float | None, int | None, int | None, str | None],
+    plan: tuple[int, int | None],
+    promote: bool,
+) -> TrainJob:
+    """The job that flags, environment and the home's settings ask for."""
+    from forecast.settings import load_settings
+    from training.jobs import BacktestPlan, TrainJob
+    from training.options import parse_cutoff, training_config
+
+    minutes, steps, seed, device = fit_flags
+    flags = {"minutes": minutes, "seed": seed, "device": device, "horizon": horizon}
+    settings = load_settings(home, {f"training.{name}": value for name, value in flags.items()}).training
+    return TrainJob(
+        horizon=settings.horizon,
+        training=training_config(settings.minutes, steps, settings.seed, settings.device),
+        plan=BacktestPlan(origins=plan[0], stride=plan[1]),
+        cutoff=parse_cutoff(cutoff),
+        promote=promote,
+    )

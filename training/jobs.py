@@ -1,0 +1,235 @@
+"""The jobs that the command line and a scheduler run: train, backtest, publish.
+
+Letters: S series, H horizon.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from forecast.cli.output import progress, say
+from forecast.demand.panel import Panel
+from forecast.demand.panel_build import load_panel
+from forecast.errors import InputError, UsageError
+from forecast.evaluation.backtest import BacktestReport, backtest, rolling_origins
+from forecast.evaluation.backtest_table import headline
+from forecast.evaluation.baselines import ForecastFunction, baselines
+from forecast.evaluation.metrics import scored
+from forecast.evaluation.plots import (
+    example_series,
+    plot_backtest,
+    plot_calibration,
+    plot_error_by_step,
+    plot_fans,
+)
+from forecast.home import Home
+from forecast.model.bundle import Bundle
+from forecast.model.config import ModelConfig
+from forecast.model.forecaster import Forecaster
+from forecast.snapshot.pointer import move_pointer
+from forecast.snapshot.writer import write_snapshot
+from training.config import TrainingConfig
+from training.fit import fit
+from training.records import EpochRecord
+from training.registry import CHAMPION, Registered, bundle_folder, find, load_bundle, register, version_of
+from training.tracking import Run
+
+MODEL_NAME = "surgecast"
+"""The model's name among the forecasters of a backtest."""
+OnEpoch = Callable[[EpochRecord], None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class BacktestPlan:
+    """Which past origins are forecast again: how many, how many periods apart (a horizon when None)."""
+
+    origins: int = 2
+    stride: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainJob:
+    """What `surgecast train` is asked to do.
+
+    cutoff: last period whose demand may be seen; the store's last when None. The minutes of `training` are
+    for the whole job: a backtest, which needs a model of its own, takes half of them.
+    """
+
+    horizon: int
+    training: TrainingConfig
+    plan: BacktestPlan
+    cutoff: np.datetime64 | None = None
+    promote: bool = True
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trained:
+    """What a training job made. report: None where no backtest was asked for."""
+
+    bundle: Bundle
+    registered: Registered
+    run_id: str
+    report: BacktestReport | None
+
+
+def usable(panel: Panel, horizon: int) -> tuple[Panel, tuple[str, ...]]:
+    """The panel without the known features that do not reach the end of the horizon, and their names.
+
+    A model that learned to lean on a promotion plan is of no use where there is no plan.
+    """
+    last = panel.n_periods + horizon - 1
+    kept = {
+        name: values
+        for name, values in panel.known.items()
+        if values.shape[1] > last and np.isfinite(values[:, last]).any()
+    }
+    dropped = tuple(name for name in panel.known if name not in kept)
+    return replace(panel, known=kept), dropped
+
+
+def read_panel(home: Home, *, cutoff: np.datetime64 | None, horizon: int) -> Panel:
+    """The home's panel up to the cutoff, with the known features that reach over the horizon.
+
+    Raises NotFoundError for an empty store, InputError for a cutoff outside of the demand.
+    """
+    panel, dropped = usable(load_panel(home, cutoff=cutoff, horizon=horizon), horizon)
+    if dropped:
+        reason = f"not known for the {horizon} periods after {_day(panel.origin)}"
+        say(f"left out, because {reason}: {', '.join(dropped)}")
+    return panel
+
+
+def fit_shown(panel: Panel, horizon: int, training: TrainingConfig, title: str, on_epoch: OnEpoch) -> Bundle:
+    """Fit with a progress bar on stderr."""
+    model = ModelConfig.for_history(panel.period, horizon=horizon, n_periods=panel.n_periods)
+    shown = 0.0
+    with progress(title, total=1.0) as advance:
+
+        def report(record: EpochRecord) -> None:
+            nonlocal shown
+            advance(max(record.fraction - shown, 0.0))
+            shown = max(record.fraction, shown)
+            on_epoch(record)
+
+        return fit(panel, model=model, training=training, on_epoch=report)
+
+
+def origins_of(panel: Panel, horizon: int, wanted: BacktestPlan) -> tuple[int, ...]:
+    """The origins of a backtest. Raises InputError, with a way out, where the history is too short."""
+    try:
+        return rolling_origins(panel, horizon, wanted.origins, wanted.stride or horizon)
+    except InputError as error:
+        expected = f"{error.expected} for the backtest (fewer origins or a shorter horizon need less)"
+        raise InputError(error.field, expected=expected, found=error.found) from error
+
+
+def run_backtest(
+    run: Run, panel: Panel, horizon: int, wanted: BacktestPlan, training: TrainingConfig
+) -> BacktestReport:
+    """Backtest of a model that is fitted on what was known at the first origin, against the baselines.
+
+    The fit is a run of its own below `run`, which gets metrics, table and pictures.
+    """
+    origins = origins_of(panel, horizon, wanted)
+    past = panel.until(origins[0])
+    with Run(run.home, f"backtest model {_day(past.origin)}", parent=run) as child:
+        child.parameters({"training": training, "horizon": horizon})
+        child.data(past, source=str(run.home.demand_dir))
+        bundle = fit_shown(past, horizon, training, "training the backtest's model", child.epoch)
+        child.metrics({k: float(v) for k, v in bundle.facts.items() if isinstance(v, (int, float))})
+    own = {MODEL_NAME: Forecaster(bundle, training.device)}
+    forecasters: dict[str, ForecastFunction] = {**own, **baselines(seed=training.seed)}
+    with progress("backtest", total=len(origins) * len(forecasters)) as advance:
+        report = backtest(panel, forecasters, origins, horizon, advance=advance)
+    _log_backtest(run, panel, report, origins[-1])
+    return report
+
+
+def train(home: Home, job: TrainJob) -> Trained:
+    """Train up to the cutoff, save the bundle, register it, and make it champion unless told not to.
+
+    Everything is logged in one MLflow run. When the job fails or is interrupted, there is no bundle and no
+    version.
+    """
+    panel = read_panel(home, cutoff=job.cutoff, horizon=job.horizon)
+    tested = job.plan.origins > 0
+    training = halved(job.training) if tested else job.training
+    if tested:
+        origins_of(panel, job.horizon, job.plan)
+    name = f"train {_day(panel.origin)} {panel.n_series:,} series"
+    with Run(home, name, tags={"job": "train"}) as run:
+        _log_setting(run, panel, job.horizon, training, job.plan)
+        report = run_backtest(run, panel, job.horizon, job.plan, training) if tested else None
+        bundle = fit_shown(panel, job.horizon, training, "training", run.epoch)
+        folder = bundle_folder(home, bundle.bundle_id)
+        bundle.save(folder)
+        run.metrics({k: float(v) for k, v in bundle.facts.items() if isinstance(v, (int, float))})
+        run.tag({"bundle_id": bundle.bundle_id})
+        registered = register(run, bundle, folder, aliases=(CHAMPION,) if job.promote else ())
+    return Trained(bundle=bundle, registered=registered, run_id=run.run_id, report=report)
+
+
+def score_past(home: Home, job: TrainJob) -> BacktestReport:
+    """The backtest alone: no bundle, nothing registered."""
+    if job.plan.origins < 1:
+        raise UsageError(f"origins: expected at least 1, found {job.plan.origins}")
+    panel = read_panel(home, cutoff=job.cutoff, horizon=job.horizon)
+    origins_of(panel, job.horizon, job.plan)
+    name = f"backtest {_day(panel.origin)} {panel.n_series:,} series"
+    with Run(home, name, tags={"job": "backtest"}) as run:
+        _log_setting(run, panel, job.horizon, job.training, job.plan)
+        return run_backtest(run, panel, job.horizon, job.plan, job.training)
+
+
+def publish(home: Home, *, bundle_id: str | None, cutoff: np.datetime64 | None, device: str) -> str:
+    """Score all series with a bundle (the champion's when None) and put the snapshot in place; its id.
+
+    Raises NotFoundError without a champion, a bundle or demand; InputError for a cutoff outside of it.
+    """
+    if bundle_id is None:
+        champion = find(home)
+        bundle_id, version = champion.bundle_id, champion.version
+    else:
+        version = version_of(home, bundle_id)
+    bundle = load_bundle(home, bundle_id)
+    horizon = bundle.config.horizon
+    panel = load_panel(home, cutoff=cutoff, horizon=horizon)
+    forecasts = Forecaster(bundle, device)(panel, horizon)
+    snapshot = write_snapshot(home, forecasts, panel, bundle_id=bundle_id, model_version=version)
+    move_pointer(home, snapshot)
+    return snapshot
+
+
+def halved(training: TrainingConfig) -> TrainingConfig:
+    """Half of the minutes, for a job that fits twice."""
+    return training if training.minutes is None else replace(training, minutes=training.minutes / 2)
+
+
+def _log_setting(
+    run: Run, panel: Panel, horizon: int, training: TrainingConfig, wanted: BacktestPlan
+) -> None:
+    run.data(panel, source=str(run.home.demand_dir))
+    model = ModelConfig.for_history(panel.period, horizon=horizon, n_periods=panel.n_periods)
+    features = ", ".join(panel.known) or "none"
+    run.parameters({"model": model, "training": training, "backtest": wanted, "known_features": features})
+
+
+def _log_backtest(run: Run, panel: Panel, report: BacktestReport, origin: int) -> None:
+    """Metrics, tables and pictures of a backtest; the fans are of its last origin."""
+    run.metrics({f"backtest/{name}": value for name, value in headline(report).items()})
+    run.table(report.table(), "backtest/by-slice")
+    run.table(report.by_step(), "backtest/by-step")
+    known, truth_SH = panel.until(origin), scored(panel, origin, report.horizon)
+    rows = example_series(truth_SH, known)
+    run.picture(plot_fans(known, truth_SH, report.forecasts[MODEL_NAME], rows), "pictures/forecasts.png")
+    run.picture(plot_calibration(report.statistics), "pictures/calibration.png")
+    run.picture(plot_backtest(report), "pictures/backtest.png")
+    run.picture(plot_error_by_step(report), "pictures/error-by-step.png")
+
+
+def _day(time: np.datetime64) -> str:
+    """A period's start, without the hour where it is midnight."""
+    return str(time).removesuffix("T00:00:00")

@@ -1,0 +1,108 @@
+"""`surgecast forecast`: one table in, one file of forecasts out, no home.
+
+The configuration is a small TOML file; every key may be left out:
+
+    period = "day"                # hour, day or week; inferred from the times
+    calendars = ["us-retail"]     # shipped calendars whose events the model may use
+    minutes = 5.0                 # of training at most
+    steps = 3000                  # optimiser steps at most
+    seed = 0
+    device = "auto"               # auto, cpu or cuda
+
+    [columns]                     # which column of the table is what
+    item = "sku"
+    location = "shop"             # without one, all rows are of one location
+    platform = "channel"
+    time = "date"
+    demand = "units"
+    stocked_out = "sold_out"      # share of the period without stock
+    known = ["price", "promo"]    # known ahead; rows beyond the cutoff give their future
+    static = ["category"]
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from pydantic import Field
+
+from forecast.cli.output import say
+from forecast.demand.events.calendars import occurrences
+from forecast.demand.events.grid import event_grid
+from forecast.demand.panel import STEP, EventGrid, Period, SeriesKeys
+from forecast.demand.sources.reading import FileModel, read_model
+from forecast.demand.sources.table import TableColumns, read_table_panel
+from forecast.errors import UsageError
+from forecast.evaluation.rows import forecast_rows
+from forecast.model.forecaster import Forecaster
+from training.files import check_output, write_parquet
+from training.jobs import fit_shown, usable
+from training.options import training_config
+
+
+class OneShotConfig(FileModel):
+    """The configuration file; see the module."""
+
+    period: Period | None = None
+    calendars: tuple[str, ...] = ()
+    minutes: float = Field(default=10.0, gt=0, allow_inf_nan=False)
+    steps: int | None = Field(default=None, ge=1)
+    seed: int = Field(default=0, ge=0)
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    columns: TableColumns = TableColumns()
+
+
+def read_config(path: Path | None, flags: Mapping[str, object]) -> OneShotConfig:
+    """The configuration of a file, overridden by flags; the defaults without a file.
+
+    Raises UsageError that names the file, the key (the line, where it is no TOML), expected and found.
+    """
+    if path is None:
+        return read_model(Path("flags"), dict(flags), OneShotConfig)
+    try:
+        content = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise UsageError(f"{path}: expected a TOML file, found {error}") from error
+    return read_model(path, {**content, **flags}, OneShotConfig)
+
+
+def forecast_table(
+    table: Path, config: OneShotConfig, *, cutoff: np.datetime64, horizon: int, out: Path
+) -> dict[str, object]:
+    """Train on a table up to the cutoff, forecast what follows, write `out`; returns facts to print.
+
+    `out` holds item, location, platform, time, mean, quantiles (the 17 levels), a row per series and period.
+    Raises InputError for a table without good rows or a cutoff outside of it; UsageError for wrong settings.
+    """
+    check_output(out)
+
+    def grid(keys: SeriesKeys, period: Period, start: np.datetime64, n_periods: int) -> EventGrid:
+        first, last = (time.astype("M8[D]").item() for time in (start, start + n_periods * STEP[period]))
+        events = [event for name in config.calendars for event in occurrences(name, first, last)]
+        return event_grid(events, keys, period, start, n_periods)
+
+    whole, quarantined = read_table_panel(
+        [table], config.columns, period=config.period, cutoff=cutoff, horizon=horizon, grid=grid
+    )
+    for reason, count in quarantined.items():
+        say(f"left out {count:,} rows: {reason}")
+    panel, dropped = usable(whole, horizon)
+    if dropped:
+        say(f"left out, not known for the {horizon} periods after {panel.origin}: {', '.join(dropped)}")
+    training = training_config(config.minutes, config.steps, config.seed, config.device)
+    bundle = fit_shown(panel, horizon, training, "training", lambda _record: None)
+    rows = forecast_rows(Forecaster(bundle, config.device)(panel, horizon))
+    write_parquet(rows, out)
+    return {
+        "out": out,
+        "series": panel.n_series,
+        "rows": rows.height,
+        "origin": str(panel.origin),
+        "period": panel.period,
+        "bundle": bundle.bundle_id,
+        "left_out": quarantined,
+    }

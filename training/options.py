@@ -1,0 +1,41 @@
+"""From what a user types to what a fit needs."""
+
+from __future__ import annotations
+
+from datetime import date, datetime
+
+import numpy as np
+
+from forecast.errors import UsageError
+from training.config import TrainingConfig
+
+
+def parse_cutoff(text: str | None) -> np.datetime64 | None:
+    """A day or a moment (2024-06-18, 2024-06-18T15:00) in the store's own time.
+
+    Raises UsageError when it is neither, or has a zone.
+    """
+    if text is None:
+        return None
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError as error:
+        raise UsageError(f"cutoff: expected a time such as 2024-06-18, found {text!r}") from error
+    if moment.tzinfo is not None:
+        raise UsageError(f"cutoff: expected a time without a zone, found {text!r}")
+    return np.datetime64(moment, "s")
+
+
+def parse_day(text: str) -> date:
+    """A day. Raises UsageError when it is none."""
+    try:
+        return date.fromisoformat(text)
+    except ValueError as error:
+        raise UsageError(f"cutoff: expected a day such as 2024-06-18, found {text!r}") from error
+
+
+def training_config(minutes: float | None, steps: int | None, seed: int, device: str) -> TrainingConfig:
+    """The training settings, with the default number of steps where none is given."""
+    if steps is None:
+        return TrainingConfig(minutes=minutes, seed=seed, device=device)
+    return TrainingConfig(minutes=minutes, steps=steps, seed=seed, device=device)
