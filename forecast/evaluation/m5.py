@@ -18,7 +18,7 @@ import numpy as np
 from forecast.demand.panel import Floats, Panel
 from forecast.errors import InputError
 from forecast.evaluation.m5_hierarchy import Doubles, LevelForecasts, M5Hierarchy, aggregate
-from forecast.evaluation.metrics import COVERAGES, coverage, pinball, pit_bounds
+from forecast.evaluation.metrics import COVERAGES, Pit, coverage, pinball, pit_bounds
 from forecast.forecasts import Forecasts
 from forecast.quantiles import DECILES, LEVELS, M5_NINE
 
@@ -130,6 +130,20 @@ def score_m5(truth_SH: Floats, forecasts: Forecasts, panel: Panel) -> M5Scores:
     return M5Scorer.at(panel).score(truth_SH, forecasts)
 
 
+def pits_by_level(
+    truth_SH: Floats, levels: Sequence[LevelForecasts], numbers: Sequence[int] = (1, 3, 9, 12)
+) -> dict[str, Pit]:
+    """`level 1` ... -> bounds of the probability integral transform of its nodes, for
+    `plots.plot_calibration`.
+    """
+    return {
+        f"level {number}": pit_bounds(
+            levels[number - 1].level.total(truth_SH), levels[number - 1].quantiles_NHQ
+        )
+        for number in numbers
+    }
+
+
 def wrmsse_of_nodes(truth_NH: Doubles, mean_NH: Doubles, scales: NodeScales) -> float:
     """Sum over nodes of weight times root mean squared error over the root of the scale."""
     mse_N = ((truth_NH - mean_NH) ** 2).mean(axis=1)
@@ -193,5 +207,5 @@ def _weighted(error_N: Doubles, weight_N: Doubles) -> float:
 
 
 def _coverages(truth_NH: Doubles, quantiles_NHQ: Floats) -> tuple[float, ...]:
-    low_NH, high_NH = pit_bounds(truth_NH, quantiles_NHQ)
-    return tuple(coverage(low_NH, high_NH, central) for central in COVERAGES)
+    pit = pit_bounds(truth_NH, quantiles_NHQ)
+    return tuple(coverage(pit, central) for central in COVERAGES)

@@ -25,6 +25,8 @@ from forecast.quantiles import DECILES, LEVELS, MEDIAN
 
 Doubles = NDArray[np.float64]
 Mask = NDArray[np.bool_]
+Pit = tuple[NDArray[np.floating], NDArray[np.floating]]
+"""Lower and upper bounds of the probability integral transform, see `pit_bounds`."""
 COVERAGES: Final[tuple[float, ...]] = (0.5, 0.8, 0.95)
 
 
@@ -42,26 +44,31 @@ class Scales:
 
 @dataclass(frozen=True, kw_only=True)
 class Statistics:
-    """A forecast against the truth, period by period, (S, H) float64; NaN where the period is not scored.
+    """A forecast against the truth, period by period, (S, H); NaN where the period is not scored.
 
     truth: demand. error: mean forecast minus truth. absolute_error: of the median. squared_error: of the
         mean.
     quantile_loss: twice the pinball loss, mean over the deciles. pit_low, pit_high: see `pit_bounds`.
     """
 
-    truth_SH: Doubles
-    error_SH: Doubles
-    absolute_error_SH: Doubles
-    squared_error_SH: Doubles
-    quantile_loss_SH: Doubles
-    pit_low_SH: Doubles
-    pit_high_SH: Doubles
+    truth_SH: Floats
+    error_SH: Floats
+    absolute_error_SH: Floats
+    squared_error_SH: Floats
+    quantile_loss_SH: Floats
+    pit_low_SH: Floats
+    pit_high_SH: Floats
     scales: Scales
 
     @property
     def scored_SH(self) -> Mask:
         """Which periods count."""
         return ~np.isnan(self.truth_SH)
+
+    @property
+    def pit(self) -> Pit:
+        """Bounds of the probability integral transform, (S, H) each."""
+        return self.pit_low_SH, self.pit_high_SH
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -123,13 +130,13 @@ def statistics(truth_SH: Floats, forecasts: Forecasts, scales: Scales) -> Statis
         loss_SH += pinball(truth, forecasts.quantiles_SHQ[:, :, q], LEVELS[q])
     pit_low_SH, pit_high_SH = pit_bounds(truth, forecasts.quantiles_SHQ)
     return Statistics(
-        truth_SH=truth,
-        error_SH=error_SH,
-        absolute_error_SH=np.abs(forecasts.quantiles_SHQ[:, :, MEDIAN] - truth),
-        squared_error_SH=error_SH**2,
-        quantile_loss_SH=2.0 * loss_SH / len(DECILES),
-        pit_low_SH=pit_low_SH,
-        pit_high_SH=pit_high_SH,
+        truth_SH=truth_SH.astype(np.float32),
+        error_SH=error_SH.astype(np.float32),
+        absolute_error_SH=np.abs(forecasts.quantiles_SHQ[:, :, MEDIAN] - truth).astype(np.float32),
+        squared_error_SH=(error_SH**2).astype(np.float32),
+        quantile_loss_SH=(2.0 * loss_SH / len(DECILES)).astype(np.float32),
+        pit_low_SH=pit_low_SH.astype(np.float32),
+        pit_high_SH=pit_high_SH.astype(np.float32),
         scales=scales,
     )
 
@@ -137,7 +144,7 @@ def statistics(truth_SH: Floats, forecasts: Forecasts, scales: Scales) -> Statis
 def concatenate(parts: Sequence[Statistics]) -> Statistics:
     """Statistics of several origins (or groups of series) one under the other."""
 
-    def stack(name: str) -> Doubles:
+    def stack(name: str) -> Floats:
         return np.concatenate([getattr(part, name) for part in parts])
 
     arrays = {item.name: stack(item.name) for item in fields(Statistics) if item.name != "scales"}
@@ -152,13 +159,15 @@ def aggregate(statistics: Statistics, where_SH: Mask | None = None) -> Metrics:
     default.
     """
     chosen_SH = statistics.scored_SH if where_SH is None else statistics.scored_SH & where_SH
-    units = float(np.sum(np.abs(statistics.truth_SH), where=chosen_SH))
+    units = float(np.sum(np.abs(statistics.truth_SH), where=chosen_SH, dtype=np.float64))
 
-    def relative(values_SH: Doubles) -> float:
-        return float(np.sum(values_SH, where=chosen_SH)) / units if units > 0 else float("nan")
+    def relative(values_SH: Floats) -> float:
+        return (
+            float(np.sum(values_SH, where=chosen_SH, dtype=np.float64)) / units if units > 0 else float("nan")
+        )
 
     inside = [
-        coverage(statistics.pit_low_SH[chosen_SH], statistics.pit_high_SH[chosen_SH], c) for c in COVERAGES
+        coverage((statistics.pit_low_SH[chosen_SH], statistics.pit_high_SH[chosen_SH]), c) for c in COVERAGES
     ]
     return Metrics(
         n=int(chosen_SH.sum()),
@@ -210,32 +219,33 @@ def pit_bounds(truth: Doubles, quantiles: NDArray[np.floating]) -> tuple[Doubles
     return np.where(missing, np.nan, low), np.where(missing, np.nan, high)
 
 
-def coverage(pit_low: Doubles, pit_high: Doubles, central: float) -> float:
+def coverage(pit: Pit, central: float) -> float:
     """Share of truths within the central band (0.8: levels 0.1 to 0.9), ties by their part inside; NaN when
     empty.
     """
-    if pit_low.size == 0:
+    if pit[0].size == 0:
         return float("nan")
     edge = (1 - central) / 2
-    return float((_reached(pit_low, pit_high, 1 - edge) - _reached(pit_low, pit_high, edge)).mean())
+    return float((_reached(pit, 1 - edge) - _reached(pit, edge)).mean())
 
 
-def pit_histogram(pit_low: Doubles, pit_high: Doubles, n_bins: int = 20) -> Doubles:
+def pit_histogram(pit: Pit, n_bins: int = 20) -> Doubles:
     """(B,) density of the probability integral transform; all ones when calibrated. NaN bounds are
     left out.
     """
-    present = ~np.isnan(pit_low)
+    present = ~np.isnan(pit[0])
     if not present.any():
         return np.full(n_bins, np.nan)
     edges = np.linspace(0, 1, n_bins + 1)
-    cumulative = np.array([_reached(pit_low[present], pit_high[present], edge).mean() for edge in edges])
+    cumulative = np.array([_reached((pit[0][present], pit[1][present]), edge).mean() for edge in edges])
     return np.diff(cumulative) * n_bins
 
 
-def _reached(pit_low: Doubles, pit_high: Doubles, level: float) -> Doubles:
+def _reached(pit: Pit, level: float) -> Doubles:
     """Probability that a uniform value between the bounds is at most `level`; a point counts below
     or at it.
     """
+    pit_low, pit_high = (bound.astype(np.float64) for bound in pit)
     width = pit_high - pit_low
     part = np.divide(level - pit_low, width, out=(pit_low <= level).astype(np.float64), where=width > 0)
     if level <= 0:
@@ -251,9 +261,9 @@ def _mean_of_present(values_SX: NDArray[np.floating]) -> Doubles:
     return mean_S
 
 
-def _row_means(values_SH: Doubles, chosen_SH: Mask) -> Doubles:
+def _row_means(values_SH: Floats, chosen_SH: Mask) -> Doubles:
     n_S = chosen_SH.sum(axis=1)
-    sum_S = np.sum(values_SH, axis=1, where=chosen_SH)
+    sum_S = np.sum(values_SH, axis=1, where=chosen_SH, dtype=np.float64)
     mean_S: Doubles = np.divide(sum_S, n_S, out=np.full(len(n_S), np.nan), where=n_S > 0)
     return mean_S
 

@@ -17,7 +17,7 @@ from matplotlib.ticker import PercentFormatter
 
 from forecast.demand.panel import SEASON, STEP, Floats, Panel
 from forecast.evaluation.backtest import ALL, BacktestReport
-from forecast.evaluation.metrics import Statistics, pit_histogram
+from forecast.evaluation.metrics import Pit, pit_histogram
 from forecast.evaluation.slices import PEAK_MULTIPLE, SEGMENTS, peak_threshold, segments
 from forecast.forecasts import Forecasts
 from forecast.quantiles import MEDIAN, band
@@ -95,18 +95,18 @@ def plot_fans(panel: Panel, truth_SH: Floats, forecasts: Forecasts, rows: Mappin
     return figure
 
 
-def plot_calibration(statistics: Mapping[str, Statistics], n_bins: int = 20) -> Figure:
-    """PIT histograms (flat when calibrated) and coverage of central bands against their nominal share."""
+def plot_calibration(pits: Mapping[str, Pit], n_bins: int = 20) -> Figure:
+    """PIT histograms (flat when calibrated) and coverage of central bands against their nominal share.
+
+    `pits`: name -> bounds of the transform, such as `Statistics.pit` of a forecaster or a level's.
+    """
     figure = _figure(10, 4.2)
     left, right = _axes(figure, 1, 2)
     edges = np.linspace(0, 1, n_bins + 1)
     nominal = np.linspace(0, 1, 41)
-    for (name, one), colour in zip(statistics.items(), _colours(len(statistics)), strict=True):
-        density_B = pit_histogram(one.pit_low_SH, one.pit_high_SH, n_bins)
-        left.stairs(density_B, edges, color=colour, lw=1.8, label=name)
-        cumulative = np.concatenate(
-            [[0.0], np.cumsum(pit_histogram(one.pit_low_SH, one.pit_high_SH, 200)) / 200]
-        )
+    for (name, pit), colour in zip(pits.items(), _colours(len(pits)), strict=True):
+        left.stairs(pit_histogram(pit, n_bins), edges, color=colour, lw=1.8, label=name)
+        cumulative = np.concatenate([[0.0], np.cumsum(pit_histogram(pit, 200)) / 200])
         at = np.linspace(0, 1, 201)
         inside = np.interp((1 + nominal) / 2, at, cumulative) - np.interp((1 - nominal) / 2, at, cumulative)
         right.plot(nominal, inside, color=colour, lw=1.8, label=name)

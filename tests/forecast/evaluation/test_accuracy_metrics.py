@@ -125,8 +125,8 @@ def test_a_zero_that_is_likely_fills_its_share_of_the_histogram():
     quantiles = np.where(np.asarray(LEVELS) < 0.6, 0.0, 5.0)[None, :]
     low, high = pit_bounds(np.array([0.0]), quantiles)
     assert (low[0], high[0]) == (0.0, pytest.approx(0.55))
-    assert coverage(low, high, 0.8) == pytest.approx((0.55 - 0.1) / 0.55)
-    np.testing.assert_allclose(pit_histogram(low, high, 2), [2 * 0.5 / 0.55, 2 * 0.05 / 0.55])
+    assert coverage((low, high), 0.8) == pytest.approx((0.55 - 0.1) / 0.55)
+    np.testing.assert_allclose(pit_histogram((low, high), 2), [2 * 0.5 / 0.55, 2 * 0.05 / 0.55])
 
 
 @pytest.mark.parametrize("kind", ["continuous", "counts"])
@@ -141,13 +141,13 @@ def test_a_calibrated_forecast_is_found_calibrated(kind):
     quantiles = np.tile(np.quantile(sample, LEVELS, method="nearest"), (20_000, 1)).astype(np.float64)
     low, high = pit_bounds(draw(20_000).astype(np.float64), quantiles)
     for central in (0.5, 0.8, 0.95):
-        assert coverage(low, high, central) == pytest.approx(central, abs=0.03)
-    np.testing.assert_allclose(pit_histogram(low, high, 5), 1.0, atol=0.2)
+        assert coverage((low, high), central) == pytest.approx(central, abs=0.03)
+    np.testing.assert_allclose(pit_histogram((low, high), 5), 1.0, atol=0.2)
 
 
 def test_an_overconfident_forecast_is_found_out():
     generator = np.random.default_rng(8)
     quantiles = np.tile(np.quantile(generator.normal(50, 3, 50_000), LEVELS), (5_000, 1))
     low, high = pit_bounds(generator.normal(50, 10, 5_000), quantiles)
-    assert coverage(low, high, 0.8) < 0.4
-    assert pit_histogram(low, high, 10)[0] > 2
+    assert coverage((low, high), 0.8) < 0.4
+    assert pit_histogram((low, high), 10)[0] > 2

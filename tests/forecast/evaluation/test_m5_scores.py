@@ -14,9 +14,10 @@ from forecast.demand.panel import Panel
 from forecast.demand.sources.m5 import read_m5_panel
 from forecast.errors import InputError
 from forecast.evaluation import m5_hierarchy
-from forecast.evaluation.m5 import M5Scorer, score_m5
+from forecast.evaluation.m5 import M5Scorer, pits_by_level, score_m5
 from forecast.evaluation.m5_hierarchy import LEVEL_KEYS, M5Hierarchy, aggregate
 from forecast.evaluation.m5_rows import aggregate_rows
+from forecast.evaluation.metrics import coverage
 from forecast.quantiles import DECILES, LEVELS, M5_NINE
 
 M5 = Path(__file__).parents[4] / "shared" / "data" / "m5"
@@ -151,6 +152,20 @@ def test_sums_are_coherent_and_quantiles_those_of_summed_scenarios(monkeypatch):
             joint = scenarios[result.level.node_S == node].sum(axis=0)
             expected = np.quantile(joint, LEVELS, axis=1, method="hazen").T
             np.testing.assert_allclose(result.quantiles_NHQ[node], expected, rtol=1e-5)
+
+
+def test_calibration_by_level_agrees_with_the_scores():
+    panel = small_m5()
+    truth = np.random.default_rng(3).poisson(3.0, (9, 6)).astype(np.float32)
+    scorer = M5Scorer.at(panel)
+    levels = aggregate(random_forecasts(panel, 6), scorer.hierarchy)
+    scores = scorer.score_levels(truth, levels)
+    pits = pits_by_level(truth, levels)
+    assert list(pits) == ["level 1", "level 3", "level 9", "level 12"]
+    assert pits["level 9"][0].shape == (6, 6)
+    for number in (1, 3, 9, 12):
+        shares = [coverage(pits[f"level {number}"], central) for central in (0.5, 0.8, 0.95)]
+        assert scores.coverage_by_level[number - 1] == pytest.approx(shares)
 
 
 def test_rows_name_every_node_and_day():
