@@ -31,8 +31,7 @@ class Known:
 class Summary:
     """What is there. Shares are of series-periods: missing of all, zeros and stocked out of those observed.
 
-    promoted: share of series-periods whose promotion features differ from the series' usual value; None
-    without any.
+    promoted: share of series-periods with a promotion; None when no known feature tells.
     first, last: span of the demand; known_until: the last period with known features. events: occurrences
     of channels in the span. bytes: size on disk. quarantine: reason -> rows.
     """
@@ -107,14 +106,15 @@ def _describe(name: str, values_SP: Floats) -> Known:
 
 
 def _promoted(panel: Panel) -> float | None:
-    """Promotions are flags or shares (usually 0) or price factors (usually 1): what is unusual."""
+    """Promotions are flags, shares that are usually 0, or factors on the price that are usually 1."""
     names = [name for name in panel.known if any(word in name.lower() for word in PROMOTIONS)]
     if not names:
         return None
     promoted = np.zeros((panel.n_series, panel.n_periods), dtype=np.bool_)
     for name in names:
         values = panel.known[name][:, : panel.n_periods]
-        factor = np.nanmedian(values) > 0.5
+        flag = bool(np.isin(values[~np.isnan(values)], (0, 1)).all())
+        factor = not flag and np.nanmedian(values) > 0.5
         promoted |= values < 1 if factor else values > 0
     return float(promoted.mean())
 

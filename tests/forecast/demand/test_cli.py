@@ -1,0 +1,299 @@
+"""`surgecast data` through the real command: good tables and order lines, and every kind of bad input."""
+
+import json
+import os
+import subprocess
+import sys
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+
+from forecast.cli.main import run
+from forecast.demand.panel_build import load_panel
+from forecast.home import Home
+
+HEADER = "item,location,platform,time,demand\n"
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    return tmp_path / "home"
+
+
+class Surgecast:
+    """Runs the command in this process and reads what it printed."""
+
+    def __init__(self, home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        self.home, self.capsys = home, capsys
+
+    def __call__(self, *arguments: object) -> tuple[int, str, str]:
+        status = run([*map(str, arguments), "--home", str(self.home)])
+        out, err = self.capsys.readouterr()
+        return status, out, err
+
+    def good(self, *arguments: object) -> dict[str, Any]:
+        status, out, err = self("data", *arguments, "--json")
+        assert status == 0, err
+        report: dict[str, Any] = json.loads(out)
+        return report
+
+    def bad(self, *arguments: object) -> str:
+        status, out, err = self("data", *arguments)
+        assert status in (1, 2), out
+        assert err.count("\n") == 1, err
+        assert err.startswith("error: ")
+        return err
+
+
+@pytest.fixture
+def surgecast(home: Path, capsys: pytest.CaptureFixture[str]) -> Surgecast:
+    return Surgecast(home, capsys)
+
+
+def table(folder: Path, text: str, name: str = "t.csv") -> Path:
+    path = folder / name
+    path.write_text(text)
+    return path
+
+
+def daily(demand: list[str], first: str = "2024-01-01", item: str = "a") -> str:
+    start = datetime.fromisoformat(first)
+    return "".join(f"{item},x,p,{start + timedelta(days=i):%Y-%m-%d},{d}\n" for i, d in enumerate(demand))
+
+
+def test_a_table_comes_in_and_is_shown(tmp_path: Path, home: Path, surgecast: Surgecast) -> None:
+    path = table(
+        tmp_path,
+        "item,time,demand,stocked_out,price,promo,size\n"
+        "a,2024-01-01,3,0,1.5,false,1\n"
+        "a,2024-01-02,0,1,1.5,true,1\n"
+        "a,2024-01-04,2,0.5,,true,1\n"
+        "a,2024-01-05,,,1.0,true,1\n",
+    )
+    report = surgecast.good("import", "table", path, "--known", "price,promo", "--static", "size")
+    assert (report["rows"], report["series"], report["quarantined"]) == (4, 1, {})
+    panel = load_panel(Home(home))
+    np.testing.assert_array_equal(panel.demand_ST, [[3, 0, np.nan, 2]])
+    np.testing.assert_array_equal(panel.stocked_out_ST, [[0, 1, np.nan, 0.5]])
+    np.testing.assert_array_equal(panel.known["price"], [[1.5, 1.5, np.nan, np.nan, 1.0]])
+    np.testing.assert_array_equal(panel.known["promo"], [[0, 1, np.nan, 1, 1]])
+    assert panel.statics["size"].tolist() == ["1"]
+    assert (panel.keys.location[0], panel.keys.platform[0]) == ("all", "all")
+    shown = surgecast.good("show")
+    assert (shown["series"], shown["period"], shown["periods"]) == (1, "day", 4)
+    assert shown["zeros"] == pytest.approx(1 / 3)
+    assert shown["missing"] == pytest.approx(1 / 4)
+    assert shown["stocked_out"] == pytest.approx(2 / 3)
+    assert shown["promoted"] == pytest.approx(1 / 2)
+    assert shown["version"] == "1"
+    status, out, _ = surgecast("data", "show")
+    assert status == 0
+    assert "stocked out" in out
+
+
+def test_parquet_hours_and_weeks_are_inferred(tmp_path: Path, home: Path, surgecast: Surgecast) -> None:
+    start = datetime(2024, 1, 3)
+    for step, period in ((timedelta(hours=1), "hour"), (timedelta(days=7), "week")):
+        path = tmp_path / f"{period}.parquet"
+        pl.DataFrame(
+            {"item": 7, "time": [start + i * step for i in range(30)], "demand": range(30)}
+        ).write_parquet(path)
+        surgecast.home = tmp_path / period
+        assert surgecast.good("import", "table", path)["rows"] == 30
+        shown = surgecast.good("show")
+        assert (shown["period"], shown["periods"]) == (period, 30)
+
+
+def test_the_same_file_twice_changes_nothing(tmp_path: Path, home: Path, surgecast: Surgecast) -> None:
+    path = table(tmp_path, HEADER + daily(["1", "2", "3"]))
+    copy = table(tmp_path, path.read_text(), "copy.csv")
+    assert surgecast.good("import", "table", path, copy)["rows"] == 3
+    before = sorted((p, p.stat().st_mtime_ns) for p in (home / "demand").rglob("*.json"))
+    again = surgecast.good("import", "table", copy)
+    assert again["unchanged"]
+    assert sorted((p, p.stat().st_mtime_ns) for p in (home / "demand").rglob("*.json")) == before
+
+
+def test_bad_cells_go_to_quarantine_by_name(tmp_path: Path, home: Path, surgecast: Surgecast) -> None:
+    future = (datetime.now(UTC) + timedelta(days=40)).strftime("%Y-%m-%d")
+    text = daily(["1", "-2", "inf", "1e12", "NaN", "many", "7", "8"])
+    text += daily(["7"], "2024-01-07") + daily(["9"], "2024-01-08")
+    text += f"a,x,p,{future},3\na,x,p,2024-13-01,3\na,x,p,2024-01-20 05:30:00,3\n,x,p,2024-01-09,3\n"
+    report = surgecast.good("import", "table", table(tmp_path, HEADER + text), "--period", "day")
+    assert report["quarantined"] == {
+        "demand in the future": 1,
+        "demand is absurdly large": 1,
+        "demand is infinite": 1,
+        "demand is negative": 1,
+        "demand is not a number": 1,
+        "duplicate row": 1,
+        "item is missing": 1,
+        "rows of one period contradict each other": 2,
+        "time is missing or not ISO 8601": 1,
+        "time is not the start of a period": 1,
+    }
+    np.testing.assert_array_equal(load_panel(Home(home)).demand_ST, [[1, *[np.nan] * 5, 7]])
+    assert surgecast.good("show")["quarantine"] == report["quarantined"]
+
+
+def test_the_future_is_welcome_without_demand(tmp_path: Path, home: Path, surgecast: Surgecast) -> None:
+    today = datetime.now(UTC).date()
+    days = [today + timedelta(days=i) for i in range(-3, 4)]
+    rows = [f"a,x,p,{day},{1 if day < today else ''},{i}" for i, day in enumerate(days)]
+    path = table(tmp_path, "item,location,platform,time,demand,price\n" + "\n".join(rows) + "\n")
+    assert surgecast.good("import", "table", path, "--known", "price")["quarantined"] == {}
+    panel = load_panel(Home(home))
+    assert (panel.n_periods, panel.n_known) == (3, 7)
+
+
+def test_order_in_the_file_does_not_matter_and_gaps_stay_missing(
+    tmp_path: Path, home: Path, surgecast: Surgecast
+) -> None:
+    lines = (daily(["1", "2", "3"]) + daily(["5", "6"], "2024-01-06") + daily(["9"], item="b")).splitlines()
+    surgecast.good("import", "table", table(tmp_path, HEADER + "\n".join(reversed(lines)) + "\n"))
+    panel = load_panel(Home(home))
+    nan = np.nan
+    np.testing.assert_array_equal(panel.demand_ST, [[1, 2, 3, nan, nan, 5, 6], [9, *[nan] * 6]])
+
+
+def test_all_zeros_and_single_days_come_in(tmp_path: Path, home: Path, surgecast: Surgecast) -> None:
+    surgecast.good("import", "table", table(tmp_path, HEADER + daily(["0"] * 5)))
+    assert surgecast.good("show")["zeros"] == 1
+    one = table(tmp_path, HEADER + daily(["4"], "2024-02-01", "z"), "one.csv")
+    assert "period" in surgecast.bad("import", "table", one)
+    assert surgecast.good("import", "table", one, "--period", "day")["series"] == 1
+
+
+def test_zones_are_converted_and_mixtures_with_none_refused(
+    tmp_path: Path, home: Path, surgecast: Surgecast
+) -> None:
+    text = "item,time,demand\n" + "".join(f"a,2024-01-0{d}T08:00:00+08:00,{d}\n" for d in range(1, 6))
+    surgecast.good("import", "table", table(tmp_path, text))
+    assert load_panel(Home(home)).start == np.datetime64("2024-01-01T00:00:00")
+    mixed = table(tmp_path, text + "a,2024-01-06T00:00:00,6\n", "mixed.csv")
+    assert "5 times with a zone and 1 without" in surgecast.bad("import", "table", mixed)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "an empty file"),
+        (HEADER, "at least one row"),
+        ("item,time\na,2024-01-01\n", "demand: expected a column 'demand', found columns item, time"),
+        (HEADER + daily(["-1", "-2"]), "2 x demand is negative"),
+        (HEADER + "a,x,p,2024-01-01,1\na,x,p,2024-01-31,1\na,x,p,2024-03-01,1\n", "--period"),
+        (HEADER + daily(["", ""]), "at least one period with demand"),
+        ("item,time,demand\na,2024-01-01,1,2,3\n", "readable Parquet or CSV"),
+    ],
+)
+def test_useless_tables_are_refused_in_one_line(
+    tmp_path: Path, home: Path, surgecast: Surgecast, text: str, message: str
+) -> None:
+    assert message in surgecast.bad("import", "table", table(tmp_path, text))
+    assert "imported demand" in surgecast.bad("show")
+
+
+def test_wrong_flags_and_files_are_named(tmp_path: Path, surgecast: Surgecast) -> None:
+    good = table(tmp_path, HEADER + daily(["1", "2"]))
+    assert "price" in surgecast.bad("import", "table", good, "--known", "price")
+    assert "'demand' twice" in surgecast.bad("import", "table", good, "--known", "demand")
+    assert "nothing there" in surgecast.bad("import", "table", tmp_path / "no.csv")
+    assert "a .parquet, .csv or .tsv file" in surgecast.bad("import", "table", table(tmp_path, "x", "t.xls"))
+    assert "readable" in surgecast.bad("import", "table", table(tmp_path, "not parquet", "t.parquet"))
+    assert "calendar.parquet" in surgecast.bad("import", "m5", tmp_path)
+    assert "order_lines.parquet" in surgecast.bad("import", "online-retail", tmp_path)
+    assert "train_hourly.parquet" in surgecast.bad("import", "freshretail", tmp_path)
+
+
+MAP = """
+period = "day"
+max_quantity = 100
+[columns]
+item = "sku"
+location = "shop"
+time = "at"
+quantity = "qty"
+line = "id"
+static = ["brand"]
+"""
+BUYER = "household-7c1f9e"
+
+
+def order_file(folder: Path, lines: list[str], name: str = "orders.csv") -> Path:
+    return table(folder, "id,sku,shop,at,qty,brand,buyer\n" + "".join(f"{x},{BUYER}\n" for x in lines), name)
+
+
+def test_order_lines_are_summed_and_no_buyer_is_left(
+    tmp_path: Path, home: Path, surgecast: Surgecast
+) -> None:
+    mapping = table(tmp_path, MAP, "map.toml")
+    path = order_file(
+        tmp_path,
+        [
+            "1,a,s1,2024-03-03 09:00:00,2,B",
+            "2,a,s1,2024-03-01 10:00:00,1,B",
+            "3,a,s1,2024-03-01 23:59:59,4,B",
+            "3,a,s1,2024-03-01 23:59:59,4,B",
+            "4,a,s1,2024-03-02 10:00:00,-1,B",
+            "5,a,s1,2024-03-02 10:00:00,5000,B",
+            "6,b,s1,2024-03-02 10:00:00,1,",
+            "7,b,s1,2094-03-02 10:00:00,1,C",
+            "8,b,s1,2024-03-02 10:00:00,nan,C",
+        ],
+    )
+    report = surgecast.good("import", "orders", path, "--map", mapping)
+    assert report["quarantined"] == {
+        "duplicate order line": 1,
+        "quantity is above the cap": 1,
+        "quantity is missing or not a number": 1,
+        "quantity is negative": 1,
+        "time in the future": 1,
+    }
+    panel = load_panel(Home(home))
+    np.testing.assert_array_equal(panel.demand_ST, [[5, 0, 2], [np.nan, 1, 0]])
+    assert panel.statics["brand"].tolist() == ["B", ""]
+    for stored in (home / "demand").rglob("*.parquet"):
+        assert BUYER.encode() not in stored.read_bytes()
+        assert BUYER not in str(pl.read_parquet(stored, hive_partitioning=False).to_dicts())
+
+
+def test_more_orders_add_up(tmp_path: Path, home: Path, surgecast: Surgecast) -> None:
+    mapping = table(tmp_path, MAP, "map.toml")
+    first = order_file(tmp_path, ["1,a,s1,2024-03-01 09:00:00,2,B"])
+    second = order_file(tmp_path, ["2,a,s1,2024-03-01 10:00:00,3,B"], "second.csv")
+    surgecast.good("import", "orders", first, "--map", mapping)
+    surgecast.good("import", "orders", first, second, "--map", mapping)
+    np.testing.assert_array_equal(load_panel(Home(home)).demand_ST, [[5]])
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("[columns]\nitem = 'sku'\n", "columns.time"),
+        (MAP + "buyer = 'buyer'\n", "columns.buyer"),
+        (MAP.replace('"day"', '"month"'), "period"),
+        ("columns", "TOML"),
+    ],
+)
+def test_a_wrong_map_is_named(tmp_path: Path, surgecast: Surgecast, text: str, message: str) -> None:
+    path = order_file(tmp_path, ["1,a,s1,2024-03-01,2,B"])
+    assert message in surgecast.bad("import", "orders", path, "--map", table(tmp_path, text, "map.toml"))
+
+
+def test_simulated_demand_comes_in(tmp_path: Path, home: Path, surgecast: Surgecast) -> None:
+    out = tmp_path / "s.parquet"
+    status = run(["data", "simulate", str(out), "--series", "20", "--periods", "60"])
+    assert status == 0
+    columns = ("--known", "price,discount", "--static", "category,city")
+    assert surgecast.good("import", "table", out, *columns)["series"] == 20
+    assert surgecast.good("show")["periods"] == 60
+
+
+def test_help_is_light() -> None:
+    heavy = "('polars', 'numpy', 'deltalake')"
+    code = f"import forecast.demand.cli, sys; sys.exit(any(m in sys.modules for m in {heavy}))"
+    assert subprocess.run([sys.executable, "-c", code], env=dict(os.environ)).returncode == 0
