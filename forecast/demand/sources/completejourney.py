@@ -108,24 +108,22 @@ def _lines(path: Path, types: pl.DataFrame) -> pl.DataFrame:
 
 def _promotions(path: Path, types: pl.DataFrame, series: pl.DataFrame) -> pl.DataFrame:
     """series, week, display, mailer for every series and week of stores with promotion records."""
-    wanted = series.lazy().select("item", "location").with_row_index("series")
-    weekly = pl.scan_parquet(path).with_columns(pl.col("store_id").cast(pl.String).alias("location"))
+    wanted = series.select("item", pl.col("location").cast(pl.Int64).alias("store_id")).with_row_index(
+        "series"
+    )
+    products = types.join(wanted.select("item").unique(), on="item", how="semi")
+    weekly = pl.scan_parquet(path).join(wanted.lazy().select("store_id").unique(), on="store_id", how="semi")
     promoted = (
-        weekly.join(types.lazy().select("product_id", "item", "n_products"), on="product_id")
-        .join(wanted, on=["item", "location"])
-        .group_by("series", "week")
-        .agg(
-            display=_share("display_location"),
-            mailer=_share("mailer_location"),
-        )
-    )
-    recorded = (
-        weekly.select("location", "week").unique().join(wanted.select("series", "location"), on="location")
-    )
-    return (
-        recorded.join(promoted, on=["series", "week"], how="left")
-        .select("series", "week", *(pl.col(name).fill_null(0.0) for name in KNOWN))
+        weekly.join(products.lazy().select("product_id", "item", "n_products"), on="product_id")
+        .group_by("store_id", "item", "week")
+        .agg(display=_share("display_location"), mailer=_share("mailer_location"))
         .collect(engine="streaming")
+    )
+    recorded = weekly.select("store_id", "week").unique().collect(engine="streaming")
+    return (
+        wanted.join(recorded, on="store_id")
+        .join(promoted, on=["store_id", "item", "week"], how="left")
+        .select("series", "week", *(pl.col(name).fill_null(0.0) for name in KNOWN))
     )
 
 
