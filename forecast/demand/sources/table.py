@@ -165,8 +165,14 @@ def _with_checks(rows: pl.DataFrame, columns: TableColumns, period: Period) -> p
     """Add what only the other rows tell: the grid of periods, repeats and contradictions."""
     place = [*KEYS, "time"]
     values = ["demand", "stocked_out", *columns.known]
-    same = pl.all_horizontal(pl.col(values).n_unique().over(place) == 1)
-    return rows.with_columns(on_grid(rows["time"], period).alias("on_grid")).with_columns(
-        repeat=~pl.struct(place).is_first_distinct(),
-        conflict=pl.struct(place).is_duplicated() & ~same,
+    checked = rows.with_columns(on_grid(rows["time"], period).alias("on_grid"))
+    several = rows.group_by(place).len().filter(pl.col("len") > 1).select(place)
+    if several.is_empty():
+        return checked.with_columns(repeat=pl.lit(False), conflict=pl.lit(False))
+    verdicts = rows.join(several, on=place, how="semi", nulls_equal=True).select(
+        "row",
+        repeat=pl.col("row") > pl.col("row").min().over(place),
+        conflict=~pl.all_horizontal(pl.col(values).n_unique().over(place) == 1),
     )
+    judged = checked.join(verdicts, on="row", how="left", maintain_order="left")
+    return judged.with_columns(pl.col("repeat", "conflict").fill_null(False))
