@@ -100,6 +100,9 @@ def _check(forecasts: Forecasts, panel: Panel) -> None:
         raise InputError(
             "forecasts", expected="at least one series and period", found=str(forecasts.mean_SH.shape)
         )
+    names = (forecasts.keys.item.tolist(), forecasts.keys.location.tolist(), forecasts.keys.platform.tolist())
+    if len(set(zip(*names, strict=True))) < len(forecasts.keys):
+        raise InputError("keys", expected="each series once", found="a series twice")
     for field, values in (("mean", forecasts.mean_SH), ("quantiles", forecasts.quantiles_SHQ)):
         if not np.isfinite(values).all():
             raise InputError(field, expected="finite numbers", found="NaN or infinity")

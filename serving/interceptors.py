@@ -1,0 +1,39 @@
+"""What happens around every call."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import grpc
+from grpc_status import rpc_status
+
+from forecast.errors import SurgecastError
+from serving.errors import to_status
+
+Handler = Callable[[Any, grpc.ServicerContext], Any]
+
+
+class ErrorInterceptor(grpc.ServerInterceptor):  # type: ignore[misc]  # grpc has no types
+    """Turns our errors into the status and details that a caller sees."""
+
+    def intercept_service(
+        self, continuation: Callable[[Any], grpc.RpcMethodHandler | None], handler_call_details: Any
+    ) -> grpc.RpcMethodHandler | None:
+        """Wrap the handler of one call."""
+        handler = continuation(handler_call_details)
+        if handler is None or handler.unary_unary is None:
+            return handler
+        return grpc.unary_unary_rpc_method_handler(
+            _translated(handler.unary_unary), handler.request_deserializer, handler.response_serializer
+        )
+
+
+def _translated(answer: Handler) -> Handler:
+    def answer_or_status(request: Any, context: grpc.ServicerContext) -> Any:
+        try:
+            return answer(request, context)
+        except SurgecastError as error:
+            context.abort_with_status(rpc_status.to_status(to_status(error)))
+
+    return answer_or_status

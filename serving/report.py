@@ -1,0 +1,84 @@
+"""A forecast for the eyes of a planner at a terminal, and as JSON."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from forecast.cli.output import Cell, console, print_table
+from serving.client import EventSpan, SeriesForecast
+from serving.fan import draw_fan
+
+_MARKS = {"pre-sale": "pre-sale", "warm-up": "before", "day": "★", "after": "after"}
+
+
+def time_text(time: np.datetime64, *, weekday: bool = False) -> str:
+    """A period as people write it: the day, with the hour when it is not midnight."""
+    moment = time.astype("datetime64[s]").item()
+    text = f"{moment:%Y-%m-%d}" if moment.hour == 0 else f"{moment:%Y-%m-%d %H:%M}"
+    return f"{moment:%a} {text}" if weekday else text
+
+
+def event_mark(events: list[EventSpan]) -> str:
+    """The events of one period in a few words."""
+    return ", ".join(f"{_MARKS.get(event.phase, event.phase)} {event.name}" for event in events)
+
+
+def events_at(forecast: SeriesForecast, time: np.datetime64) -> list[EventSpan]:
+    """The events that a period falls into."""
+    return [event for event in forecast.events if event.start <= time < event.end]
+
+
+def print_report(forecast: SeriesForecast) -> None:
+    """Print the table and draw the fan below it."""
+    key, source = forecast.key, forecast.source
+    q = forecast.quantile
+    bands = (q(0.1), q(0.9), q(0.025), q(0.975))
+    rows: list[tuple[Cell, ...]] = []
+    for h, time in enumerate(forecast.times):
+        low80, high80, low95, high95 = (f"{band[h]:.4g}" for band in bands)
+        rows.append(
+            (
+                time_text(time, weekday=True),
+                f"{forecast.mean[h]:.4g}",
+                f"{q(0.5)[h]:.4g}",
+                f"{low80} – {high80}",
+                f"{low95} – {high95}",
+                event_mark(events_at(forecast, time)),
+            )
+        )
+    title = f"{key.item} at {key.location} on {key.platform}: demand, units per period"
+    print_table(("period", "mean", "median", "80 % band", "95 % band", "events"), rows, title=title)
+    console().print(draw_fan(forecast, colour=console().is_terminal), highlight=False)
+    about = f"origin {time_text(source.origin)}, model {source.model_version}, snapshot {source.snapshot}"
+    console().print(about, style="dim", markup=False)
+
+
+def as_dict(forecast: SeriesForecast) -> dict[str, object]:
+    """Everything about a forecast, for `--json`. Times are ISO 8601 without a zone."""
+    source = forecast.source
+    return {
+        "item": forecast.key.item,
+        "location": forecast.key.location,
+        "platform": forecast.key.platform,
+        "model_version": source.model_version,
+        "snapshot": source.snapshot,
+        "origin": str(source.origin),
+        "period_seconds": int(source.step // np.timedelta64(1, "s")),
+        "levels": forecast.levels,
+        "times": [str(time) for time in forecast.times],
+        "mean": forecast.mean,
+        "quantiles": forecast.quantiles,
+        "history_times": [str(time) for time in forecast.history_times],
+        "history": forecast.history,
+        "events": [
+            {
+                "name": event.name,
+                "kind": event.kind,
+                "phase": event.phase,
+                "start": str(event.start),
+                "end": str(event.end),
+                "intensity": event.intensity,
+            }
+            for event in forecast.events
+        ],
+    }

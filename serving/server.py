@@ -1,0 +1,197 @@
+"""The gRPC server: one process, synchronous, answering from memory maps."""
+
+from __future__ import annotations
+
+import ipaddress
+import logging
+import signal
+import socket
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any, Final
+
+import grpc
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection
+from surgecast.v1 import forecast_pb2, model_pb2
+
+from forecast.errors import BusyError, UsageError
+from forecast.home import Home
+from serving.checks import MAX_REQUEST_BYTES
+from serving.interceptors import ErrorInterceptor
+from serving.servicers import ForecastServicer, ModelServicer
+from serving.store import SnapshotStore
+
+log = logging.getLogger("surgecast.serving")
+
+FORECASTS: Final[str] = forecast_pb2.DESCRIPTOR.services_by_name["ForecastService"].full_name
+MODELS: Final[str] = model_pb2.DESCRIPTOR.services_by_name["ModelService"].full_name
+
+
+@dataclass(frozen=True, kw_only=True)
+class ServerConfig:
+    """How to serve.
+
+    host, port: where to listen; port 0 takes a free one. An address that other machines reach needs `insecure`, because calls
+        are neither encrypted nor authenticated.
+    threads: calls worked on at once. Answers take a fraction of a millisecond under the interpreter's lock: more do not help.
+    max_calls: calls in flight, waiting ones included; more are answered RESOURCE_EXHAUSTED.
+    grace_s: seconds that calls in flight get to end when the server stops.
+    """
+
+    host: str = "127.0.0.1"
+    port: int = 50051
+    insecure: bool = False
+    threads: int = 4
+    max_calls: int = 1_000
+    grace_s: float = 10.0
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.port <= 65_535:
+            raise UsageError(f"port: expected 0..65535, found {self.port}")
+        if not self.insecure and not _is_loopback(self.host):
+            raise UsageError(
+                f"host: expected a loopback address, found {self.host}: calls are neither encrypted nor authenticated"
+                " (--insecure serves there all the same)"
+            )
+
+
+class Server:
+    """A server of one home's published snapshot.
+
+    `start` binds the port, loads the snapshot and begins to answer; health says NOT_SERVING until then.
+    """
+
+    def __init__(self, home: Home, config: ServerConfig) -> None:
+        self.config = config
+        self.store = SnapshotStore(home)
+        self._health = health.HealthServicer()
+        self._server = _build(self.store, self._health, config)
+        self.port = 0
+
+    def start(self) -> None:
+        """Begin to serve; BusyError when the port is taken, NotFoundError or IntegrityError when nothing can be served."""
+        self._set_health(health_pb2.HealthCheckResponse.NOT_SERVING)
+        self.port = self._bind()
+        self._server.start()
+        try:
+            self.store.load()
+        except BaseException:  # also Ctrl-C: without this the server's threads would outlive the error
+            self._server.stop(None)
+            raise
+        self.store.follow()
+        self._set_health(health_pb2.HealthCheckResponse.SERVING)
+
+    @property
+    def address(self) -> str:
+        """HOST:PORT."""
+        return _join(self.config.host, self.port)
+
+    def stop(self) -> None:
+        """Take no new calls, let those in flight end, and stop."""
+        self._health.enter_graceful_shutdown()
+        self._server.stop(self.config.grace_s).wait()
+        self.store.close()
+
+    def _bind(self) -> int:
+        address = _join(self.config.host, self.config.port)
+        _check_free(self.config.host, self.config.port)
+        try:
+            return int(self._server.add_insecure_port(address))
+        except RuntimeError as error:  # grpc says no more than that it failed
+            raise BusyError("port", expected=f"to listen on {address}", found=str(error)) from error
+
+    def _set_health(self, status: health_pb2.HealthCheckResponse.ServingStatus) -> None:
+        for service in ("", FORECASTS, MODELS):
+            self._health.set(service, status)
+
+
+def run(home: Home, config: ServerConfig, ready: Callable[[Server], None]) -> int:
+    """Serve until SIGTERM (exit status 0) or SIGINT (130); `ready` is called when calls are answered."""
+    stopped = threading.Event()
+    received: list[int] = []
+
+    def on_signal(number: int, _frame: object) -> None:
+        received.append(number)
+        stopped.set()
+
+    former = {number: signal.signal(number, on_signal) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        server = Server(home, config)
+        server.start()
+        ready(server)
+        stopped.wait()
+        log.info("stopping")
+        server.stop()
+    finally:
+        for number, handler in former.items():
+            signal.signal(number, handler)
+    return 130 if received and received[0] == signal.SIGINT else 0
+
+
+def _build(store: SnapshotStore, health_servicer: health.HealthServicer, config: ServerConfig) -> grpc.Server:
+    server = grpc.server(
+        ThreadPoolExecutor(config.threads, thread_name_prefix="call"),
+        interceptors=(ErrorInterceptor(),),
+        maximum_concurrent_rpcs=config.max_calls,
+        options=(
+            ("grpc.so_reuseport", 0),
+            ("grpc.max_receive_message_length", MAX_REQUEST_BYTES),
+            ("grpc.max_send_message_length", -1),
+            ("grpc.max_metadata_size", 16 << 10),
+        ),
+    )
+    forecasts, models = ForecastServicer(store), ModelServicer(store)
+    handlers = {
+        FORECASTS: {
+            "GetForecast": forecasts.get_forecast,
+            "BatchGetForecasts": forecasts.batch_get_forecasts,
+            "ListSeries": forecasts.list_series,
+        },
+        MODELS: {"GetServingModel": models.get_serving_model},
+    }
+    for service, methods in handlers.items():
+        table = {name: _handler(method) for name, method in methods.items()}
+        server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service, table),))
+    health_pb2_grpc.add_HealthServicer_to_server(health_servicer, server)
+    reflection.enable_server_reflection(
+        (FORECASTS, MODELS, health.SERVICE_NAME, reflection.SERVICE_NAME), server
+    )
+    return server
+
+
+def _handler(method: Callable[[bytes], bytes]) -> grpc.RpcMethodHandler:
+    """Bytes in, bytes out: requests are parsed by our own checks, answers are encoded by `wire`."""
+
+    def answer(content: bytes, _context: Any) -> bytes:
+        return method(content)
+
+    return grpc.unary_unary_rpc_method_handler(answer)
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _join(host: str, port: int) -> str:
+    return f"[{host.strip('[]')}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def _check_free(host: str, port: int) -> None:
+    """A clear error for what gRPC reports without a reason: a name that is none, a port that is taken."""
+    try:
+        family, kind, _, _, target = socket.getaddrinfo(host.strip("[]"), port, type=socket.SOCK_STREAM)[0]
+    except (socket.gaierror, UnicodeError) as error:
+        raise UsageError(f"host: expected a name or an address, found {host!r} ({error})") from error
+    with socket.socket(family, kind) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(target)
+        except OSError as error:
+            found = error.strerror or str(error)
+            raise BusyError("port", expected=f"to listen on {_join(host, port)}", found=found) from error
