@@ -114,12 +114,12 @@ def publish(
     """Forecast all series with the champion and publish the snapshot that servers map."""
     from forecast.cli.output import print_json
     from forecast.settings import load_settings
-    from training import jobs
+    from training import publishing
     from training.options import parse_cutoff
 
     place = Home(home)
     settings = load_settings(place, {"training.device": device})
-    snapshot = jobs.publish(
+    snapshot = publishing.publish(
         place, bundle_id=bundle, cutoff=parse_cutoff(cutoff), device=settings.training.device
     )
     if as_json:

@@ -1,4 +1,4 @@
-"""The jobs that the command line and a scheduler run: train, backtest, publish.
+"""The jobs that the command line and a scheduler run: train and backtest.
 
 Letters: S series, H horizon.
 """
@@ -29,12 +29,10 @@ from forecast.home import Home
 from forecast.model.bundle import Bundle
 from forecast.model.config import ModelConfig
 from forecast.model.forecaster import Forecaster
-from forecast.snapshot.pointer import move_pointer
-from forecast.snapshot.writer import write_snapshot
 from training.config import TrainingConfig
 from training.fit import fit
 from training.records import EpochRecord
-from training.registry import CHAMPION, Registered, bundle_folder, find, load_bundle, register, version_of
+from training.registry import CHAMPION, Registered, bundle_folder, register
 from training.tracking import Run
 
 MODEL_NAME = "surgecast"
@@ -184,25 +182,6 @@ def score_past(home: Home, job: TrainJob) -> BacktestReport:
         return run_backtest(run, panel, job.horizon, job.plan, job.training)
 
 
-def publish(home: Home, *, bundle_id: str | None, cutoff: np.datetime64 | None, device: str) -> str:
-    """Score all series with a bundle (the champion's when None) and put the snapshot in place; its id.
-
-    Raises NotFoundError without a champion, a bundle or demand; InputError for a cutoff outside of it.
-    """
-    if bundle_id is None:
-        champion = find(home)
-        bundle_id, version = champion.bundle_id, champion.version
-    else:
-        version = version_of(home, bundle_id)
-    bundle = load_bundle(home, bundle_id)
-    horizon = bundle.config.horizon
-    panel = load_panel(home, cutoff=cutoff, horizon=horizon)
-    forecasts = Forecaster(bundle, device)(panel, horizon)
-    snapshot = write_snapshot(home, forecasts, panel, bundle_id=bundle_id, model_version=version)
-    move_pointer(home, snapshot)
-    return snapshot
-
-
 def halved(training: TrainingConfig) -> TrainingConfig:
     """Half of the minutes, for a job that fits twice."""
     return training if training.minutes is None else replace(training, minutes=training.minutes / 2)
@@ -225,7 +204,10 @@ def _log_backtest(run: Run, panel: Panel, report: BacktestReport, origin: int) -
     known, truth_SH = panel.until(origin), scored(panel, origin, report.horizon)
     rows = example_series(truth_SH, known)
     run.picture(plot_fans(known, truth_SH, report.forecasts[MODEL_NAME], rows), "pictures/forecasts.png")
-    run.picture(plot_calibration(report.statistics), "pictures/calibration.png")
+    run.picture(
+        plot_calibration({name: one.pit for name, one in report.statistics.items()}),
+        "pictures/calibration.png",
+    )
     run.picture(plot_backtest(report), "pictures/backtest.png")
     run.picture(plot_error_by_step(report), "pictures/error-by-step.png")
 

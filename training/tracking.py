@@ -18,7 +18,6 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Self
 
 from forecast.demand.panel import Panel
-from forecast.evaluation.plots import plot_loss
 from forecast.home import Home
 from training.records import EpochRecord
 
@@ -145,6 +144,8 @@ class Run:
 
     def loss_picture(self) -> Figure:
         """Training loss and validation metrics of the epochs so far."""
+        from forecast.evaluation.plots import plot_loss
+
         names = dict.fromkeys(name for record in self._records for name in record.validation)
         lines = {
             name: [record.validation.get(name, float("nan")) for record in self._records] for name in names

@@ -1,0 +1,37 @@
+"""Publishing: a model scores all series, and servers are pointed to the snapshot. No training code."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from forecast.demand.events.calendars import load_events
+from forecast.demand.panel_build import load_panel
+from forecast.home import Home
+from forecast.model.forecaster import Forecaster
+from forecast.settings import load_settings
+from forecast.snapshot.pointer import move_pointer
+from forecast.snapshot.writer import write_snapshot
+from training.registry import find, load_bundle, version_of
+
+
+def publish(home: Home, *, bundle_id: str | None, cutoff: np.datetime64 | None, device: str) -> str:
+    """Score all series with a bundle (the champion's when None) and put the snapshot in place; its id.
+
+    Raises NotFoundError without a champion, a bundle or demand; InputError for a cutoff outside of it.
+    """
+    if bundle_id is None:
+        champion = find(home)
+        bundle_id, version = champion.bundle_id, champion.version
+    else:
+        version = version_of(home, bundle_id)
+    bundle = load_bundle(home, bundle_id)
+    horizon = bundle.config.horizon
+    panel = load_panel(home, cutoff=cutoff, horizon=horizon)
+    forecasts = Forecaster(bundle, device)(panel, horizon)
+    first, last = (panel.time(i).astype("M8[D]").item() for i in (0, panel.events.intensity_GLE.shape[1]))
+    events = load_events(home, load_settings(home), first, last)
+    snapshot = write_snapshot(
+        home, forecasts, panel, bundle_id=bundle_id, model_version=version, events=events
+    )
+    move_pointer(home, snapshot)
+    return snapshot
