@@ -1,7 +1,6 @@
 """Rolling-origin backtests: every forecaster forecasts from the same past days and is held against what came.
 
-A forecaster gets `panel.until(origin)` and nothing else: later demand and stock states are not in what it is
-given.
+A forecaster gets `panel.until(origin)` and nothing else: no later demand, no later stock state.
 
 Letters: S series, H horizon, R rows of all origins (origin by origin, S each).
 """
@@ -70,9 +69,7 @@ class BacktestReport:
         return self._frame("origin", masks)
 
     def difference(self, first: str, second: str, *, where: str = ALL, seed: int = 0) -> Interval:
-        """95 % bootstrap interval (by series) of WQL of `first` minus WQL of `second` on a slice;
-        negative: better.
-        """
+        """95 % bootstrap interval (by series) of the WQL of `first` minus that of `second` on a slice."""
         one, other = self._of(first), self._of(second)
         chosen_RH = one.scored_SH if where == ALL else one.scored_SH & self._slice(where)
         return paired_difference(
@@ -132,8 +129,7 @@ def backtest(
     *,
     advance: Callable[[float], None] = lambda _done: None,
 ) -> BacktestReport:
-    """Forecast `horizon` periods from each origin (see `rolling_origins`) with each forecaster, and score
-    them.
+    """Forecast `horizon` periods from each origin (`rolling_origins`) with each forecaster, and score.
 
     Periods that are missing, stocked out, or beyond the panel's end are not scored. `advance` is told of each
     forecast done, for a progress bar. Raises UsageError without a forecaster or origin.

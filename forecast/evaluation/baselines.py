@@ -98,8 +98,7 @@ class MovingAverage:
 
 @dataclass(frozen=True, kw_only=True)
 class Croston:
-    """Intermittent demand: chance of a demand and size of a demand, smoothed apart (Teunter, Syntetos and
-    Babai 2011).
+    """Intermittent demand: its chance and its size, smoothed apart (Teunter, Syntetos and Babai 2011).
 
     Unlike Croston's own, the chance decays while nothing is sold, so that dead items fade. The mean is chance
     x size for every step; quantiles are those of "no demand, or a past size drawn at random", sizes scaled to
@@ -152,9 +151,7 @@ def baselines(*, n_scenarios: int = 100, seed: int = 0) -> Mapping[str, Forecast
 
 
 def in_stock(panel: Panel, n_periods: int) -> Floats:
-    """(S, n_periods) the last demand before the origin, NaN where missing, stocked out or before the
-    panel's start.
-    """
+    """(S, n_periods) the last demand up to the origin; NaN if missing, stocked out or before the start."""
     demand_SW = panel.demand_ST[:, -n_periods:]
     if panel.stocked_out_ST is not None:
         sellable_SW = np.where(panel.stocked_out_ST[:, -n_periods:] > 0, np.nan, demand_SW)
@@ -213,9 +210,7 @@ def _zero_inflated_quantiles(sizes_SW: Floats, chance_S: Floats) -> Floats:
 
 
 def _forward_fill(history_ST: Floats, season: int) -> Floats:
-    """Missing values replaced by the latest one of the same phase; the length must be a multiple of
-    the season.
-    """
+    """Missing values replaced by the latest one of the same phase; a part of a season at the start is cut."""
     phases_SCW = history_ST[:, history_ST.shape[1] % season :].reshape(len(history_ST), -1, season)
     index_C = np.arange(phases_SCW.shape[1])[None, :, None]
     latest_SCW = np.maximum.accumulate(np.where(np.isnan(phases_SCW), 0, index_C), axis=1)

@@ -33,8 +33,7 @@ class FreshRetailScores:
 
 
 def score_freshretail(panel: Panel, forecasts: Forecasts) -> FreshRetailScores:
-    """Score daily forecasts against the days after their origin in a daily panel of the same series, row for
-    row.
+    """Score daily forecasts against the days after their origin in a panel of the same series, row for row.
 
     Days beyond the panel's end are not scored. Raises InputError when the panel is not daily, records no
     stock-outs, has other series, or ends at or before the origin.

@@ -1,8 +1,8 @@
 """The M5 competition's scores: WRMSSE of points, WSPL of nine quantiles, WQL of the deciles at the bottom.
 
 Sources: M5 Competitors' Guide (2020); Makridakis, Spiliotis, Assimakopoulos, "M5 accuracy competition" and
-"The M5 uncertainty competition", International Journal of Forecasting 38 (2022). WQL as in fev-bench (task
-m5_1D).
+"The M5 uncertainty competition", International Journal of Forecasting 38 (2022). WQL as fev-bench's task
+m5_1D.
 
 Letters: S series, T days of history, N nodes of one level, H horizon, Q quantile levels, C coverages.
 """
@@ -32,10 +32,9 @@ NODES_PER_CHUNK: Final[int] = 1_000
 class M5Scores:
     """Scores of one forecast; lower is better for the first three.
 
-    wrmsse, wspl: means over the 12 levels of `wrmsse_by_level`, `wspl_by_level`. wql: level 12, mean over
-        deciles.
-    bias: sum of means over sum of units, minus 1. coverage_by_level: 12 rows of the shares of node-days
-    inside the central 50, 80 and 95 % bands (nodes weighed equally, ties as in `metrics.coverage`).
+    wrmsse, wspl: means over the 12 levels of `wrmsse_by_level`, `wspl_by_level`. wql: at level 12. bias: sum
+    of means over sum of units, minus 1. coverage_by_level: 12 rows of the shares of node-days inside the
+    central 50, 80 and 95 % bands (nodes weighed equally, ties as in `metrics.coverage`).
     """
 
     wrmsse: float
@@ -87,9 +86,7 @@ class M5Scorer:
         return cls(hierarchy=hierarchy, scales=scales)
 
     def wrmsse_by_level(self, truth_SH: Floats, mean_SH: Floats) -> tuple[float, ...]:
-        """Weighted RMSSE of each level for points (S, H), without the cost of scenarios; WRMSSE is their
-        mean.
-        """
+        """Weighted RMSSE of each level for points (S, H), without scenarios; WRMSSE is their mean."""
         totals = self.hierarchy.totals
         return tuple(
             wrmsse_of_nodes(truth_NH, mean_NH, scales)
