@@ -45,9 +45,9 @@ def m5(folder: Folder, home: HomeOption = DEFAULT_HOME, as_json: JsonOption = Fa
     from forecast.demand.sources.m5 import m5_events, m5_incoming
 
     place = Home(home)
-    incoming = m5_incoming(folder)
-    write_calendar(place.events_dir / "m5.toml", m5_events(folder))
-    _import(place, incoming, as_json=as_json)
+    events = m5_events(folder)
+    _import(place, m5_incoming(folder), as_json=as_json)
+    write_calendar(place.events_dir / "m5.toml", events)
 
 
 @sources.command()

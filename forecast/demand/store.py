@@ -124,12 +124,13 @@ class DemandStore:
 
         Raises InputError when the period differs from the store's, BusyError when another import is running.
         """
-        with self._lock():
+        with self._lock() as last_died:
             ledger = self.ledger()
+            if last_died:
+                self._undo_unfinished(ledger)
             if not self.new_hashes(incoming.hashes):
                 return self._report(incoming, rows=0, unchanged=True)
             _check_period(ledger, incoming.period)
-            self._undo_unfinished(ledger)
             number = ledger.height + 1
             ids = self._add_series(incoming, number)
             tally = Tally()
@@ -190,7 +191,7 @@ class DemandStore:
         return read(self.folder / name, self._delta(name).version())
 
     def _undo_unfinished(self, ledger: pl.DataFrame) -> None:
-        """Take back what an import that died left behind the versions in the ledger."""
+        """Take back what an import that died left behind the versions in the ledger, and its files."""
         for name in TABLES:
             path = self.folder / name
             if not DeltaTable.is_deltatable(str(path)):
@@ -200,18 +201,26 @@ class DemandStore:
                 table.delete()
             elif table.version() != (wanted := ledger[f"{name}_version"][-1]):
                 table.restore(wanted)
+            # Append-only: every version's files are among the newest one's, so that no reader misses a file.
+            table.vacuum(retention_hours=0, dry_run=False, enforce_retention_duration=False, full=True)
 
     @contextmanager
-    def _lock(self) -> Iterator[None]:
+    def _lock(self) -> Iterator[bool]:
+        """Keep other imports out; gives whether the last one died. The lock file holds text while one runs."""
         if self._asked is not None:
             raise InputError("version", expected="the newest, to import into it", found=self._asked)
         self.folder.mkdir(parents=True, exist_ok=True)
-        with (self.folder / "lock").open("w") as file:
+        with (self.folder / "lock").open("a+") as file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError as error:
                 raise BusyError("demand store", expected="no other import", found="one is running") from error
-            yield
+            file.seek(0)
+            died = bool(file.read())
+            file.write("importing\n")
+            file.flush()
+            yield died
+            file.truncate(0)
 
 
 _NO_SERIES = pl.DataFrame(schema={"series": pl.Int32, **dict.fromkeys(KEYS, pl.String)})

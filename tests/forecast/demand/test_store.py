@@ -224,6 +224,7 @@ def test_a_killed_import_leaves_the_former_state(tmp_path: Path, table: str, bef
     built = panel(store)
     assert built.keys.item.tolist() == (["a", "b", "z"] if before else ["a", "z"])
     assert np.nansum(built.demand_ST) == (19 if before else 18)
+    assert len(list((store.folder / "demand").rglob("*.parquet"))) == (2 if before else 1)
 
 
 def test_two_imports_at_once_are_refused(tmp_path: Path) -> None:
