@@ -131,7 +131,7 @@ def pits_by_level(
     truth_SH: Floats, levels: Sequence[LevelForecasts], numbers: Sequence[int] = (1, 3, 9, 12)
 ) -> dict[str, Pit]:
     """`level 1` ... -> bounds of the probability integral transform of its nodes, for
-    `plots.plot_pits`.
+    `plots.plot_calibration`.
     """
     return {
         f"level {number}": pit_bounds(

@@ -17,7 +17,7 @@ from matplotlib.ticker import PercentFormatter
 
 from forecast.demand.panel import SEASON, STEP, Floats, Panel
 from forecast.evaluation.backtest import ALL, BacktestReport
-from forecast.evaluation.metrics import Pit, Statistics, pit_histogram
+from forecast.evaluation.metrics import Pit, pit_histogram
 from forecast.evaluation.slices import PEAK_MULTIPLE, SEGMENTS, peak_threshold, segments
 from forecast.forecasts import Forecasts
 from forecast.quantiles import MEDIAN, band
@@ -95,12 +95,7 @@ def plot_fans(panel: Panel, truth_SH: Floats, forecasts: Forecasts, rows: Mappin
     return figure
 
 
-def plot_calibration(statistics: Mapping[str, Statistics], n_bins: int = 20) -> Figure:
-    """Calibration of forecasters, see `plot_pits`."""
-    return plot_pits({name: one.pit for name, one in statistics.items()}, n_bins)
-
-
-def plot_pits(pits: Mapping[str, Pit], n_bins: int = 20) -> Figure:
+def plot_calibration(pits: Mapping[str, Pit], n_bins: int = 20) -> Figure:
     """PIT histograms (flat when calibrated) and coverage of central bands against their nominal share.
 
     `pits`: name -> bounds of the transform, such as a forecaster's (`Statistics.pit`) or a level's

@@ -62,7 +62,7 @@ def test_fans_show_each_series_and_its_events(panel, report):
 
 def test_the_backtest_is_drawn(report):
     for figure in (
-        plot_calibration(report.statistics),
+        plot_calibration({name: one.pit for name, one in report.statistics.items()}),
         plot_error_by_step(report),
     ):
         assert len(drawn(figure)) > 10_000
