@@ -169,8 +169,10 @@ def mlflow(
 ) -> None:
     """Open MLflow's pages on this installation's runs and models."""
     import os
+    import signal
     import socket
     import subprocess
+    import sys
 
     from forecast.cli.output import say
     from forecast.errors import NotFoundError
@@ -188,6 +190,7 @@ def mlflow(
         except OSError as error:
             raise BusyError("port", expected=f"{port} to be free", found=str(error.strerror)) from error
     say(f"MLflow on http://127.0.0.1:{port}; Ctrl-C ends it")
+    signal.signal(signal.SIGTERM, lambda number, _frame: sys.exit(128 + number))  # so that `finally` runs
     server = subprocess.Popen(ui_command(place, port), env={**os.environ, **ENVIRONMENT})
     try:
         status = server.wait()

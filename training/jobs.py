@@ -137,7 +137,7 @@ def run_backtest(
         child.parameters({"training": training, "horizon": horizon})
         child.data(past, source=str(run.home.demand_dir))
         bundle = fit_shown(past, horizon, training, "training the backtest's model", child.epoch)
-        child.metrics({k: float(v) for k, v in bundle.facts.items() if isinstance(v, (int, float))})
+        child.metrics(_fit_metrics(bundle))
     own = {MODEL_NAME: Forecaster(bundle, training.device)}
     forecasters: dict[str, ForecastFunction] = {**own, **baselines(seed=training.seed)}
     with progress("backtest", total=len(origins) * len(forecasters)) as advance:
@@ -164,7 +164,7 @@ def train(home: Home, job: TrainJob) -> Trained:
         bundle = fit_shown(panel, job.horizon, training, "training", run.epoch)
         folder = bundle_folder(home, bundle.bundle_id)
         bundle.save(folder)
-        run.metrics({k: float(v) for k, v in bundle.facts.items() if isinstance(v, (int, float))})
+        run.metrics(_fit_metrics(bundle))
         run.tag({"bundle_id": bundle.bundle_id})
         registered = register(run, bundle, folder, aliases=(CHAMPION,) if job.promote else ())
     return Trained(bundle=bundle, registered=registered, run_id=run.run_id, report=report)
@@ -185,6 +185,12 @@ def score_past(home: Home, job: TrainJob) -> BacktestReport:
 def halved(training: TrainingConfig) -> TrainingConfig:
     """Half of the minutes, for a job that fits twice."""
     return training if training.minutes is None else replace(training, minutes=training.minutes / 2)
+
+
+def _fit_metrics(bundle: Bundle) -> dict[str, float]:
+    """What a fit measured out of sample on its way."""
+    facts = bundle.facts.items()
+    return {f"fit/{name.replace(' ', '_')}": value for name, value in facts if isinstance(value, float)}
 
 
 def _log_setting(
