@@ -77,7 +77,13 @@ def orders(
     home: HomeOption = DEFAULT_HOME,
     as_json: JsonOption = False,
 ) -> None:
-    """Import order lines: one row for each item on an order."""
+    """Import order lines: one row for each item on an order.
+
+    The map's section `columns` names item, time and quantity; location, platform, line (the line's identifier)
+    and static (a list of labels) where there are any. Nothing else is read.
+
+    Above it may stand period (hour, day, week) and max_quantity (of one line).
+    """
     from forecast.demand.sources.orders import orders_incoming, read_order_map
 
     place = Home(home)
@@ -90,7 +96,8 @@ def table(
     files: Files,
     home: HomeOption = DEFAULT_HOME,
     mapping: Annotated[
-        Path | None, typer.Option("--map", help="TOML file with [columns], where columns have other names.")
+        Path | None,
+        typer.Option("--map", help="TOML file; its section `columns` names columns called otherwise."),
     ] = None,
     period: Annotated[
         Literal["hour", "day", "week"] | None, typer.Option(help="Period of a row; inferred when not given.")
@@ -99,7 +106,14 @@ def table(
     static: Names = "",
     as_json: JsonOption = False,
 ) -> None:
-    """Import demand already counted: one row for each series and period."""
+    """Import demand already counted: one row for each series and period.
+
+    Columns: item, time and demand; location, platform and stocked_out where there are any.
+
+    stocked_out is a flag or the share of the period without stock. Empty demand is missing demand.
+
+    Features known ahead (--known) may reach beyond the last demand; empty or NaN means unknown.
+    """
     from forecast.demand.sources.table import table_incoming
 
     place = Home(home)

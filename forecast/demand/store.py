@@ -206,7 +206,7 @@ class DemandStore:
 
     @contextmanager
     def _lock(self) -> Iterator[bool]:
-        """Keep other imports out; gives whether the last one died. The lock file holds text while one runs."""
+        """Keep other imports out; tells whether the last one died: the file holds text while one runs."""
         if self._asked is not None:
             raise InputError("version", expected="the newest, to import into it", found=self._asked)
         self.folder.mkdir(parents=True, exist_ok=True)

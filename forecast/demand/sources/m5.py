@@ -70,7 +70,7 @@ class M5Tables:
 
 
 def read_m5(folder: Path) -> M5Tables:
-    """Read the three files. Raises NotFoundError, or InputError when series differ in length."""
+    """Read the three files. Raises NotFoundError, or InputError when sales are no counts of one length."""
     calendar = pl.read_parquet(_file(folder, "calendar"))
     sales = pl.read_parquet(_file(folder, "sales"))
     lengths = sales["sales"].list.len().unique().to_list()
@@ -80,6 +80,7 @@ def read_m5(folder: Path) -> M5Tables:
         )
     sales_ST = sales["sales"].explode().to_numpy().reshape(sales.height, lengths[0])
     series = sales.select(KEYS)
+    _check(sales_ST, series)
     del sales
     weeks = calendar["wm_yr_wk"].unique(maintain_order=True).cast(pl.Int32)
     week_P = np.searchsorted(weeks.to_numpy(), calendar["wm_yr_wk"].to_numpy())
@@ -177,6 +178,14 @@ def slug(name: str) -> str:
     """`Mother's day`, `MemorialDay` -> `mothers-day`, `memorial-day`."""
     spaced = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name.replace("'", ""))
     return re.sub(r"[^a-z0-9]+", "-", spaced.lower()).strip("-")
+
+
+def _check(sales_ST: NDArray[np.generic], series: pl.DataFrame) -> None:
+    """Types are most of this source's gate: counts cannot be NaN, infinite or absurd in 16 bits."""
+    if sales_ST.dtype.kind != "u":
+        raise InputError("sales", expected="unsigned whole numbers, none missing", found=str(sales_ST.dtype))
+    if series.select("item_id", "store_id").is_duplicated().any():
+        raise InputError("sales", expected="one row for each item and store", found="several")
 
 
 def _file(folder: Path, name: str) -> Path:

@@ -219,3 +219,20 @@ def test_completejourney_is_a_year_of_goods_in_stores(tmp_path: Path) -> None:
         "household" in name or "basket" in name
         for name in pl.read_delta(str(home.demand_dir / "demand")).columns
     )
+
+
+@pytest.mark.parametrize(
+    ("sales", "message"),
+    [([[1, -1], [2, 2]], "unsigned"), ([[1, None], [2, 2]], "unsigned"), ([[1], [2, 2]], "one length")],
+)
+def test_m5_files_that_are_no_counts_are_refused(
+    tmp_path: Path, sales: list[list[int | None]], message: str
+) -> None:
+    write_m5(tmp_path)
+    dtype = pl.Int32 if "-1" in str(sales) else pl.UInt16
+    frame = pl.read_parquet(tmp_path / "sales.parquet").with_columns(
+        pl.Series("sales", sales, dtype=pl.List(dtype))
+    )
+    frame.write_parquet(tmp_path / "sales.parquet")
+    with pytest.raises(InputError, match=message):
+        read_m5_panel(tmp_path, 1)
