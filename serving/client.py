@@ -87,10 +87,11 @@ class EventSpan:
 
 @dataclass(frozen=True, kw_only=True)
 class SeriesForecast:
-    """The forecast of one series: H periods, Q quantile levels, N periods of history; demand in units per period.
+    """The forecast of one series: H periods, Q quantile levels, N periods of history; demand in units per
+    period.
 
-    times (H,) and history_times (N,) are the starts of the periods; mean (H,); quantiles (H, Q); history (N,) with NaN where
-    missing. History and events are empty unless they were asked for.
+    times (H,) and history_times (N,) are the starts of the periods; mean (H,); quantiles (H, Q); history (N,)
+    with NaN where missing. History and events are empty unless they were asked for.
     """
 
     key: Key
@@ -140,10 +141,11 @@ class ServingModel:
 
 
 class Client:
-    """A connection to a server; close it or use it in a `with`. All methods may be called from several threads.
+    """A connection to a server; close it or use it in a `with`. All methods may be called from several
+    threads.
 
-    Each call ends within `timeout_s`. Errors are those of `forecast.errors`: NotFoundError for an unknown series,
-    InputError with the `field`, BusyError when the server cannot be reached after some attempts.
+    Each call ends within `timeout_s`. Errors are those of `forecast.errors`: NotFoundError for an unknown
+    series, InputError with the `field`, BusyError when the server cannot be reached after some attempts.
     """
 
     def __init__(self, address: str = "127.0.0.1:50051", *, timeout_s: float = 10.0) -> None:

@@ -32,7 +32,9 @@ RETRIED: Final = "UNAVAILABLE"
 
 
 def to_status(error: SurgecastError) -> status_pb2.Status:
-    """The status that a caller sees: ErrorInfo always, the field of an invalid request, the thing that is not found."""
+    """The status that a caller sees: ErrorInfo always, the field of an invalid request, the thing
+    that is not found.
+    """
     kind = next((known for known in _CODES if isinstance(error, known)), UsageError)
     info = error_details_pb2.ErrorInfo(reason=_REASONS[kind], domain=DOMAIN)
     details = [info]
@@ -65,7 +67,9 @@ def _about_field(
 
 
 def from_call(error: grpc.RpcError, address: str) -> SurgecastError:
-    """The error that a failed call stands for; one of `BusyError` when the server cannot be reached or is too slow."""
+    """The error that a failed call stands for; one of `BusyError` when the server cannot be reached
+    or is too slow.
+    """
     status = rpc_status.from_call(error)
     for detail in status.details if status is not None else ():
         info = error_details_pb2.ErrorInfo()

@@ -1,6 +1,6 @@
 """The fan of a forecast drawn with characters: readable without colour, nicer with it.
 
-●  history        ─  median        █  80 % band        ░  95 % band        ┊  the origin        ★  an event's days
+●  history    ━  median    ▓  80 % band    ░  95 % band    ┊  the origin    ★  an event's days
 """
 
 from __future__ import annotations

@@ -43,5 +43,11 @@ class Neighbours:
     def _near(self, item: str) -> str:
         position = bisect.bisect_left(self._items, item)
         first = max(0, position - _COMPARED // 2)
-        candidates = self._items[first : first + _COMPARED]
-        return ", ".join(difflib.get_close_matches(item, candidates, n=3, cutoff=0.0))
+        near = difflib.get_close_matches(item, self._items[first : first + _COMPARED], n=20, cutoff=0.0)
+        # Of names that differ by as much, people mistype the end more often than the beginning.
+        near.sort(key=lambda name: -_shared_beginning(name, item))
+        return ", ".join(near[:3])
+
+
+def _shared_beginning(a: str, b: str) -> int:
+    return next((n for n, (x, y) in enumerate(zip(a, b, strict=False)) if x != y), min(len(a), len(b)))

@@ -22,7 +22,9 @@ _TINT = {"day": "#f7c6c0", "pre-sale": "#fde8c8", "warm-up": "#fdf1d8", "after":
 
 
 def save_fan(forecast: SeriesForecast, path: Path) -> None:
-    """Write a PNG of history, median, mean, 80 and 95 % bands and events; InputError when the file cannot be written."""
+    """Write a PNG of history, median, mean, 80 and 95 % bands and events; InputError when the file
+    cannot be written.
+    """
     figure = Figure(figsize=(11, 5.2), dpi=140, layout="constrained", facecolor="white")
     FigureCanvasAgg(figure)
     axes = figure.add_subplot()
@@ -55,6 +57,11 @@ def _days(times: object) -> Any:
     return np.asarray(times).astype("datetime64[s]").astype(np.float64) / 86_400
 
 
+def _period(step: np.timedelta64) -> str:
+    days = step / np.timedelta64(1, "D")
+    return {7.0: "week", 1.0: "day"}.get(float(days), "hour")
+
+
 def _style(axes: Axes) -> None:
     axes.spines[["top", "right", "left"]].set_visible(False)
     axes.spines["bottom"].set_color(_GREY)
@@ -81,7 +88,9 @@ def _draw_fan(axes: Axes, forecast: SeriesForecast) -> None:
 
 
 def _draw_events(axes: Axes, forecast: SeriesForecast, left: np.datetime64, right: np.datetime64) -> None:
-    """Shade events, each from the middle of the period before to the middle of its last one; name their days."""
+    """Shade events, each from the middle of the period before to the middle of its last one; name
+    their days.
+    """
     half = forecast.source.step / 2
     shown = [event for event in forecast.events if event.end > left and event.start < right]
     named: list[EventSpan] = []
@@ -138,5 +147,10 @@ def _titles(axes: Axes, forecast: SeriesForecast) -> None:
     )
     about = f"origin {str(source.origin)[:10]}   model {source.model_version}   snapshot {source.snapshot}"
     axes.text(
-        0, 1.03, f"demand, units per period     {about}", transform=axes.transAxes, fontsize=9, color=_GREY
+        0,
+        1.03,
+        f"demand, units per {_period(source.step)}     {about}",
+        transform=axes.transAxes,
+        fontsize=9,
+        color=_GREY,
     )

@@ -34,9 +34,11 @@ MODELS: Final[str] = model_pb2.DESCRIPTOR.services_by_name["ModelService"].full_
 class ServerConfig:
     """How to serve.
 
-    host, port: where to listen; port 0 takes a free one. An address that other machines reach needs `insecure`, because calls
+    host, port: where to listen; port 0 takes a free one. An address that other machines reach needs
+        `insecure`, because calls
         are neither encrypted nor authenticated.
-    threads: calls worked on at once. Answers take a fraction of a millisecond under the interpreter's lock: more do not help.
+    threads: calls worked on at once. Answers take a fraction of a millisecond under the interpreter's lock:
+        more do not help.
     max_calls: calls in flight, waiting ones included; more are answered RESOURCE_EXHAUSTED.
     grace_s: seconds that calls in flight get to end when the server stops.
     """
@@ -53,8 +55,8 @@ class ServerConfig:
             raise UsageError(f"port: expected 0..65535, found {self.port}")
         if not self.insecure and not _is_loopback(self.host):
             raise UsageError(
-                f"host: expected a loopback address, found {self.host}: calls are neither encrypted nor authenticated"
-                " (--insecure serves there all the same)"
+                f"host: expected a loopback address, found {self.host}: calls are neither encrypted nor"
+                " authenticated (--insecure serves there all the same)"
             )
 
 
@@ -72,7 +74,9 @@ class Server:
         self.port = 0
 
     def start(self) -> None:
-        """Begin to serve; BusyError when the port is taken, NotFoundError or IntegrityError when nothing can be served."""
+        """Begin to serve; BusyError when the port is taken, NotFoundError or IntegrityError when
+        nothing can be served.
+        """
         self._set_health(health_pb2.HealthCheckResponse.NOT_SERVING)
         self.port = self._bind()
         self._server.start()

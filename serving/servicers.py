@@ -1,4 +1,6 @@
-"""What each method of `surgecast.v1` answers. Methods take and give messages or bytes, raise our own errors and know no gRPC."""
+"""What each method of `surgecast.v1` answers. Methods take and give messages or bytes, raise our own
+errors and know no gRPC.
+"""
 
 from __future__ import annotations
 

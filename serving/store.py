@@ -1,4 +1,6 @@
-"""The snapshot that serves: opened through the home's pointer, checked, and swapped whole when the pointer moves."""
+"""The snapshot that serves: opened through the home's pointer, checked, and swapped whole when the
+pointer moves.
+"""
 
 from __future__ import annotations
 
@@ -132,8 +134,8 @@ def seconds(time: np.datetime64) -> int:
 class SnapshotStore:
     """Holds the snapshot that serves and follows the pointer.
 
-    `current` is replaced whole, never changed: whoever has taken it keeps a consistent view. A snapshot that cannot be
-    opened is refused, logged and kept in `refused`; what served before goes on serving.
+    `current` is replaced whole, never changed: whoever has taken it keeps a consistent view. A snapshot that
+    cannot be opened is refused, logged and kept in `refused`; what served before goes on serving.
     """
 
     def __init__(self, home: Home) -> None:
@@ -152,7 +154,9 @@ class SnapshotStore:
         return self._served
 
     def load(self) -> Served:
-        """Open what the pointer names, or its predecessor when that one is damaged; raises when neither can serve."""
+        """Open what the pointer names, or its predecessor when that one is damaged; raises when
+        neither can serve.
+        """
         pointer = Pointer.read(self._home)
         self._seen = pointer
         try:
@@ -167,7 +171,9 @@ class SnapshotStore:
         return self._served
 
     def follow(self, interval: float = 0.5, changed: Callable[[], None] = lambda: None) -> None:
-        """Look at the pointer every `interval` seconds in a thread of its own, until `close`; call `changed` after each swap."""
+        """Look at the pointer every `interval` seconds in a thread of its own, until `close`; call
+        `changed` after each swap.
+        """
         self._watcher = threading.Thread(
             target=self._watch, args=(interval, changed), name="pointer", daemon=True
         )

@@ -1,7 +1,8 @@
 """Protobuf bytes of `SeriesForecast`, joined from numpy rows without a Python object per number.
 
-A packed field of floats is, on the wire, its tag, its length and the little-endian floats: exactly a row of a numpy array.
-Field numbers come from the generated descriptors. The tests compare with messages built the plain way.
+A packed field of floats is, on the wire, its tag, its length and the little-endian floats: exactly a row of a
+numpy array. Field numbers come from the generated descriptors. The tests compare with messages built the
+plain way.
 """
 
 from __future__ import annotations

@@ -10,8 +10,8 @@
     history.npy        (S, N) float32, units; NaN where missing; ends at the origin
     group.npy          (S,) int32, the group of each series in events.json
 
-A quantile v of a series with scale c is stored as float16(v / c): it comes back within max(|v| * 2**-11, c * 2**-25).
-Rounding keeps the order, so quantiles never cross.
+A quantile v of a series with scale c is stored as float16(v / c): it comes back within max(|v| * 2**-11, c *
+2**-25). Rounding keeps the order, so quantiles never cross.
 """
 
 from __future__ import annotations

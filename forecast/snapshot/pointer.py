@@ -19,7 +19,9 @@ POINTER_FORMAT = 1
 
 @dataclass(frozen=True, kw_only=True)
 class Pointer:
-    """Which snapshot serves. `moved` is UTC in ISO 8601; `moves` counts the moves, so that a reader sees each."""
+    """Which snapshot serves. `moved` is UTC in ISO 8601; `moves` counts the moves, so that a reader
+    sees each.
+    """
 
     snapshot: str
     previous: str | None
@@ -28,7 +30,9 @@ class Pointer:
 
     @classmethod
     def read(cls, home: Home) -> Pointer:
-        """The pointer of a home; NotFoundError when nothing was published, IntegrityError when it is damaged."""
+        """The pointer of a home; NotFoundError when nothing was published, IntegrityError when it is
+        damaged.
+        """
         path = home.pointer_file
         try:
             content = json.loads(path.read_text(encoding="utf-8"))
@@ -60,10 +64,12 @@ class Pointer:
 
 
 def move_pointer(home: Home, snapshot: str) -> Pointer:
-    """Let servers serve `snapshot` from now on; what served until now becomes `previous`. Returns the new pointer.
+    """Let servers serve `snapshot` from now on; what served until now becomes `previous`. Returns the new
+    pointer.
 
-    Writers wait for each other and the file is replaced whole, so readers see the one or the other. Moving to what serves
-    already changes nothing. NotFoundError when there is no such snapshot, IntegrityError when its manifest is damaged.
+    Writers wait for each other and the file is replaced whole, so readers see the one or the other. Moving to
+    what serves already changes nothing. NotFoundError when there is no such snapshot, IntegrityError when its
+    manifest is damaged.
     """
     folder = home.snapshots_dir / snapshot
     if not is_id(snapshot) or not (folder / MANIFEST).is_file():

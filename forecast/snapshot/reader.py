@@ -31,9 +31,11 @@ from forecast.snapshot.summary import Summary
 
 @dataclass(frozen=True, kw_only=True)
 class Snapshot:
-    """A published snapshot of S series, H periods, N periods of history. The large arrays are read-only memory maps.
+    """A published snapshot of S series, H periods, N periods of history. The large arrays are read-only
+    memory maps.
 
-    packed_SHQ and scale_S hold the quantiles (see `format`); read them by `quantiles`. statics: static categories by name.
+    packed_SHQ and scale_S hold the quantiles (see `format`); read them by `quantiles`. statics: static
+    categories by name.
     """
 
     manifest: Manifest
@@ -52,8 +54,8 @@ class Snapshot:
     def open(cls, folder: Path, *, verify: bool = True) -> Snapshot:
         """Map a snapshot; with `verify` every byte is checked against the manifest first.
 
-        NotFoundError when there is no such folder; IntegrityError, naming the file, when it is damaged, not a snapshot or of a
-        newer format.
+        NotFoundError when there is no such folder; IntegrityError, naming the file, when it is damaged, not a
+        snapshot or of a newer format.
         """
         if not folder.is_dir():
             raise NotFoundError("snapshot", expected="a published snapshot", found=f"no folder {folder}")

@@ -1,4 +1,4 @@
-"""Each series and what is coming for it in a few numbers, and the events around it, fixed when a snapshot is written."""
+"""Each series and what is coming for it in a few numbers, and the events around it."""
 
 from __future__ import annotations
 
@@ -41,8 +41,8 @@ class Summary:
     base_S: mean demand of recent ordinary periods, units per period; NaN when nothing was observed.
     zeros_S: share of recent periods without demand; NaN when nothing was observed.
     peak_S: index of the strongest period of the horizon; peak_mean_S its expected demand, units.
-    ratio_S: peak_mean over the base, which counts as one unit within the recent window at least, so that a series that
-        hardly ever sold does not look like a surge.
+    ratio_S: peak_mean over the base, which counts as one unit within the recent window at least, so that a
+        series that hardly ever sold does not look like a surge.
     """
 
     total_S: Floats
@@ -54,7 +54,9 @@ class Summary:
 
 
 def summarise(forecasts: Forecasts, panel: Panel) -> Summary:
-    """Summaries of all series; ordinary periods are those that no event touches, all recent ones where too few are."""
+    """Summaries of all series; ordinary periods are those that no event touches, all recent ones
+    where too few are.
+    """
     n = min(panel.n_periods, RECENT_SEASONS * min(SEASON[panel.period], 28))
     recent_SN = panel.demand_ST[:, panel.n_periods - n :]
     observed_SN = ~np.isnan(recent_SN)
@@ -91,8 +93,8 @@ def _divide(top_S: NDArray[Any], bottom_S: NDArray[Any]) -> Floats:
 def event_spans(panel: Panel, horizon: int, events: Sequence[NamedEvent] = ()) -> list[EventSpan]:
     """The events of the panel's grid from the kept history to the end of the horizon, by start.
 
-    A span is a run of periods in which a channel is active, shared by the groups that have the same run. Its name is that of the
-    occurrence of its kind in `events` nearest in time, or its kind where none is given.
+    A span is a run of periods in which a channel is active, shared by the groups that have the same run. Its
+    name is that of the occurrence of its kind in `events` nearest in time, or its kind where none is given.
     """
     first = max(0, panel.n_periods - HISTORY[panel.period])
     last = min(panel.n_periods + horizon, panel.events.intensity_GLE.shape[1])

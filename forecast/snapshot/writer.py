@@ -51,11 +51,13 @@ def write_snapshot(
     model_version: str,
     events: Sequence[NamedEvent] = (),
 ) -> str:
-    """Write forecasts and what a planner needs beside them; return the snapshot's id. Nothing serves it yet (see `pointer`).
+    """Write forecasts and what a planner needs beside them; return the snapshot's id. Nothing serves it yet
+    (see `pointer`).
 
-    `panel` ends at the forecasts' origin. `events` give their names to the spans of the panel's event grid. The same content
-    gives the same id: a snapshot that is there already is kept. InputError when the parts do not belong together
-    or the disk is full; nothing half-written stays in place, and what a killed writer left is removed by the next one.
+    `panel` ends at the forecasts' origin. `events` give their names to the spans of the panel's event grid.
+    The same content gives the same id: a snapshot that is there already is kept. InputError when the parts do
+    not belong together or the disk is full; nothing half-written stays in place, and what a killed writer
+    left is removed by the next one.
     """
     _check(forecasts, panel)
     with _unfinished(home.snapshots_dir) as folder:
@@ -82,7 +84,7 @@ def write_snapshot(
             _put_in_place(folder, home.snapshots_dir / manifest.id)
         except OSError as error:
             found = f"{error.strerror or error} after {_size(folder):,} bytes"
-            raise InputError(str(folder.parent), expected="a folder to write to", found=found) from error
+            raise InputError(str(folder.parent), expected="room for the snapshot", found=found) from error
     return manifest.id
 
 
