@@ -1,7 +1,7 @@
 """Generate the Python code of `protos/surgecast/v1/*.proto`, or check that what is checked in is up to date.
 
-    python protos/generate.py            write the generated files beside their sources
-    python protos/generate.py --check    exit 1, naming the files, when regenerating would change any
+python protos/generate.py            write the generated files beside their sources
+python protos/generate.py --check    exit 1, naming the files, when regenerating would change any
 """
 
 from __future__ import annotations
@@ -61,7 +61,9 @@ def main() -> int:
         return 0
     changed = differences()
     for name in changed:
-        print(f"{PACKAGE / name} is not what the sources give: run python protos/generate.py", file=sys.stderr)
+        print(
+            f"{PACKAGE / name} is not what the sources give: run python protos/generate.py", file=sys.stderr
+        )
     return 1 if changed else 0
 
 

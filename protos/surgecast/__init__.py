@@ -1,1 +1,3 @@
-"""The gRPC interface of surgecast; `surgecast.v1` holds the code generated from `protos/surgecast/v1/*.proto`."""
+"""The gRPC interface of surgecast; `surgecast.v1` holds the code generated from
+`protos/surgecast/v1/*.proto`.
+"""
