@@ -168,6 +168,7 @@ def mlflow(
     port: Annotated[int, typer.Option(min=1, max=65535, help="Port on this machine to listen on.")] = 5000,
 ) -> None:
     """Open MLflow's pages on this installation's runs and models."""
+    import contextlib
     import os
     import signal
     import socket
@@ -191,11 +192,15 @@ def mlflow(
             raise BusyError("port", expected=f"{port} to be free", found=str(error.strerror)) from error
     say(f"MLflow on http://127.0.0.1:{port}; Ctrl-C ends it")
     signal.signal(signal.SIGTERM, lambda number, _frame: sys.exit(128 + number))  # so that `finally` runs
-    server = subprocess.Popen(ui_command(place, port), env={**os.environ, **ENVIRONMENT})
+    # MLflow's server starts processes of its own, which do not end with it: all of them are ended as a group.
+    server = subprocess.Popen(
+        ui_command(place, port), env={**os.environ, **ENVIRONMENT}, start_new_session=True
+    )
     try:
         status = server.wait()
     finally:
-        server.terminate()
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(server.pid, signal.SIGTERM)
         server.wait()
     raise typer.Exit(1 if status else 0)
 

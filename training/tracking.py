@@ -31,9 +31,10 @@ PICKLE_SWITCH: Final = "MLFLOW_ALLOW_PICKLE_DESERIALIZATION"
 ENVIRONMENT: Final[Mapping[str, str]] = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "MLFLOW_LOGGING_LEVEL": "ERROR",
+    "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
     PICKLE_SWITCH: "false",
 }
-"""What this process and the UI's process tell mlflow: no telemetry, no chatter, never unpickle."""
+"""What this process and the UI's process tell mlflow: no telemetry, no chatter, no jobs, never unpickle."""
 PARAMETER_LENGTH: Final = 500
 
 
