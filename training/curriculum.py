@@ -33,7 +33,7 @@ def plan(n_periods: int, model: ModelConfig, training: TrainingConfig) -> tuple[
     p = model.patch
     reach = -(-model.horizon // p)
     spare = n_periods // p - reach - 2
-    n_validation = min(training.validation_patches, max(spare // 2, 0), model.window - 1)
+    n_validation = min(training.validation_patches, max(spare // 2, 0))
     n_stages = min(training.stages, n_validation + 1)
     if n_stages < 2:
         return (Stage("final", n_periods, 1.0, ()),)

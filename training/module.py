@@ -41,7 +41,7 @@ class SurgeModule(lightning.LightningModule):
     def training_step(self, draw: Draw, batch_idx: int) -> Tensor:
         """Loss of one draw."""
         config = self.network.config
-        windows = gather_windows(self._tensors, draw.series_B, draw.end_B, config)
+        windows = gather_windows(self._tensors, draw.series_B, draw.end_B, config, config.origins)
         targets = gather_targets(windows, config, config.origins, draw.limit)
         forecast = self.network(self._tensors, windows, config.origins)
         return forecast_loss(forecast, *targets)

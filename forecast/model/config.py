@@ -12,6 +12,11 @@ PATCH: dict[Period, int] = {"hour": 24, "day": 7, "week": 1}
 YEAR: dict[Period, int] = {"hour": 364 * 24, "day": 364, "week": 52}
 """Periods of a year that keep weekday and hour in step."""
 
+DILATIONS = (1, 2, 4, 8)
+"""Of the encoder's causal convolutions over patches, three taps each."""
+REACH = 1 + 2 * sum(DILATIONS)
+"""Patches that the encoder sees: the one at the origin and those before it."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class ModelConfig:
@@ -19,7 +24,7 @@ class ModelConfig:
     one week).
 
     horizon: periods ahead, H.
-    context: patches of history that the encoder sees before an origin.
+    context: patches of history that every origin of a window has in it, at least `REACH`.
     origins: consecutive patch ends of one window that are trained at once (forking sequences).
     scale: patches of the trailing mean that scales a series.
     event_reach: periods before and after an event that may feel it.
@@ -40,18 +45,15 @@ class ModelConfig:
 
     @classmethod
     def for_history(cls, period: Period, *, horizon: int, n_periods: int) -> Self:
-        """Windows that fit a history of `n_periods`: shorter where there is less of it."""
+        """As many origins in a window as a history of `n_periods` has, 40 at most."""
         n_patches = n_periods // PATCH[period]
-        return cls(
-            period=period,
-            horizon=horizon,
-            context=min(max(n_patches // 2, 4), 32),
-            origins=min(max(n_patches - 6, 4), 40),
-        )
+        return cls(period=period, horizon=horizon, origins=min(max(n_patches - 6, 4), 40))
 
     def __post_init__(self) -> None:
         if not 1 <= self.horizon <= 1024:
             raise UsageError(f"horizon: expected 1..1024 periods, found {self.horizon}")
+        if self.context < REACH:
+            raise UsageError(f"context: expected at least {REACH} patches, found {self.context}")
         if not 2 <= self.scenarios <= 256:
             raise UsageError(f"scenarios: expected 2..256, found {self.scenarios}")
 
@@ -64,11 +66,6 @@ class ModelConfig:
     def week(self) -> int:
         """Patches of a week, 1 where a patch is a week or more."""
         return 7 if self.period == "hour" else 1
-
-    @property
-    def window(self) -> int:
-        """Patches of a training window: context and origins."""
-        return self.context + self.origins - 1
 
     @property
     def year(self) -> int:

@@ -21,7 +21,8 @@ from forecast.model.network import SurgeNet
 from forecast.model.tensors import PanelTensors, build_tensors
 from forecast.model.windows import gather_windows
 
-SCORING_BATCH = 512
+SCORING_BATCH = 128
+"""Series scored at once; on a CPU the working set then stays in its caches."""
 
 
 def choose_device(name: str) -> torch.device:
@@ -56,7 +57,9 @@ def score(
     with torch.inference_mode():
         for first in range(0, len(series_S), SCORING_BATCH):
             series_B = series_S[first : first + SCORING_BATCH]
-            windows = gather_windows(tensors, series_B, torch.full_like(series_B, end), network.config)
+            windows = gather_windows(
+                tensors, series_B, torch.full_like(series_B, end), network.config, n_origins
+            )
             result = network(tensors, windows, n_origins)
             rows = slice(first, first + len(series_B))
             yield Scores(rows, result.mean_BOH, result.quantiles_BOHQ.clamp(min=0))

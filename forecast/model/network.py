@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from forecast.model.config import ModelConfig
+from forecast.model.config import DILATIONS, ModelConfig
 from forecast.model.schema import FeatureSchema
 from forecast.model.tensors import PanelTensors
 from forecast.model.windows import SPANS, Windows
@@ -77,7 +77,7 @@ class SurgeNet(nn.Module):
         self.series_in = nn.Linear(len(schema.known) + 4, x, bias=False)
         self.past_in = nn.Linear(x, 8)
         self.patch_in = nn.Linear(p * (8 + 5) + 2, c)
-        self.blocks = nn.ModuleList(CausalBlock(c, d) for d in (1, 2, 4, 8))
+        self.blocks = nn.ModuleList(CausalBlock(c, d) for d in DILATIONS)
         self.static_in = nn.Linear(max(sum(widths), 1), c)
         self.origin_in = nn.Linear(2 * c + len(SPANS) + 3, x)
         self.place_in = nn.Linear(len(POSITION_SPANS) + (config.week > 1), x, bias=False)
@@ -124,7 +124,7 @@ class SurgeNet(nn.Module):
         return projected
 
     def _encode(self, windows: Windows, day_BDX: Tensor, scale_BW: Tensor) -> Tensor:
-        p, w = self.config.patch, self.config.window
+        p, w = self.config.patch, scale_BW.shape[1]
         past = slice(0, w * p)
         demand_BWp = windows.demand_BD[:, past].unflatten(1, (w, p))
         observed_BWp = windows.observed_BD[:, past].unflatten(1, (w, p))
@@ -169,7 +169,7 @@ class SurgeNet(nn.Module):
 
     def _first_layer(self, windows: Windows, day_BDX: Tensor, origin_BOX: Tensor, n_origins: int) -> Tensor:
         p, h = self.config.patch, self.config.horizon
-        first = (self.config.window - n_origins + 1) * p
+        first = self.config.context * p
         target_BOHX = day_BDX[:, first:].unfold(1, h, p).transpose(2, 3)
         place_BOHX = self.place_in(_place_means(windows, self.config, n_origins))
         return F.silu(target_BOHX + place_BOHX + origin_BOX[:, :, None] + self.step_in)
@@ -197,7 +197,7 @@ def _place_means(windows: Windows, config: ModelConfig, n_origins: int) -> Tenso
     Over the last patches, and where a week has several patches (hours) over the same weekday of the last
     weeks.
     """
-    p, w, h = config.patch, config.window, config.horizon
+    p, w, h = config.patch, windows.scale_BW.shape[1], config.horizon
     observed_BWp = windows.observed_BD[:, : w * p].unflatten(1, (w, p))
     demand_BWp = windows.demand_BD[:, : w * p].unflatten(1, (w, p)) * observed_BWp
     total_BWp = F.pad(demand_BWp.cumsum(1), (0, 0, 1, 0))

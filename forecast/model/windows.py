@@ -39,9 +39,11 @@ SPANS = (1, 4, 13, 52)
 """Patches of the trailing means that describe a level at an origin."""
 
 
-def gather_windows(tensors: PanelTensors, series_B: Tensor, end_B: Tensor, config: ModelConfig) -> Windows:
-    """Cut windows whose last origin has observed exactly the first `end_B` periods of the panel."""
-    p, n_patches = config.patch, config.window
+def gather_windows(
+    tensors: PanelTensors, series_B: Tensor, end_B: Tensor, config: ModelConfig, n_origins: int
+) -> Windows:
+    """Cut windows of `n_origins` origins, a patch apart; the last has observed the first `end_B` periods."""
+    p, n_patches = config.patch, config.context + n_origins - 1
     n_past = n_patches * p
     offsets_D = torch.arange(-n_past, config.horizon, device=end_B.device)
     period_BD = end_B[:, None] + offsets_D
@@ -132,7 +134,7 @@ class Targets(NamedTuple):
 
 def gather_targets(windows: Windows, config: ModelConfig, n_origins: int, limit: int) -> Targets:
     """The H periods after each of the last `n_origins` patch ends, truth from period `limit` on hidden."""
-    first = (config.window - n_origins + 1) * config.patch
+    first = config.context * config.patch
 
     def steps(values_BD: Tensor) -> Tensor:
         return values_BD[:, first:].unfold(1, config.horizon, config.patch)

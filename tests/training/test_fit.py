@@ -23,7 +23,7 @@ from training.records import EpochRecord
 
 HORIZON = 14
 TRAINING = TrainingConfig(steps=60, epoch_steps=20, batch=32, warmup_steps=10, device="cpu")
-MODEL = ModelConfig(period="day", horizon=HORIZON, context=8, origins=12, channels=16, hidden=24)
+MODEL = ModelConfig(period="day", horizon=HORIZON, origins=12, channels=16, hidden=24)
 
 
 @pytest.fixture(scope="module")

@@ -24,7 +24,7 @@ def small_panel(period: Period) -> Panel:
 def small_config(period: Period) -> ModelConfig:
     """A network small enough for a test."""
     return ModelConfig(
-        period=period, horizon=HORIZON[period], context=6, origins=5, channels=8, hidden=16, scenarios=20
+        period=period, horizon=HORIZON[period], context=32, origins=5, channels=8, hidden=16, scenarios=20
     )
 
 

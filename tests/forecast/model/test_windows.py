@@ -40,11 +40,12 @@ def test_scale_and_trailing_means_are_those_of_a_plain_loop(panel: Panel, tensor
     config = small_config(panel.period)
     end = panel.n_periods - 3
     series = torch.tensor([0, 5, 11])
-    windows = gather_windows(tensors, series, torch.full((3,), end), config)
+    windows = gather_windows(tensors, series, torch.full((3,), end), config, config.origins)
     for b, s in enumerate(series.tolist()):
         demand = in_stock(panel, s)
-        for w in range(config.window):
-            stop = end - config.patch * (config.window - 1 - w)
+        n_patches = config.context + config.origins - 1
+        for w in range(n_patches):
+            stop = end - config.patch * (n_patches - 1 - w)
             short, n = mean_before(demand, stop, config.scale * config.patch)
             longer, _ = mean_before(demand, stop, 4 * config.scale * config.patch)
             scale = (short * n + longer * 7 + 0.02) / (n + 7)
@@ -60,7 +61,7 @@ def test_targets_are_the_periods_after_each_origin_and_stop_at_the_limit(
 ) -> None:
     config = small_config(panel.period)
     end, limit = panel.n_periods - 2 * config.patch, panel.n_periods - config.patch
-    windows = gather_windows(tensors, torch.arange(12), torch.full((12,), end), config)
+    windows = gather_windows(tensors, torch.arange(12), torch.full((12,), end), config, config.origins)
     targets = gather_targets(windows, config, config.origins, limit)
     for o in range(config.origins):
         first = end - config.patch * (config.origins - 1 - o)
@@ -90,7 +91,7 @@ def test_no_feature_of_an_origin_reads_what_came_after_it(panel: Panel, network:
     forecasts = []
     for source in (panel, poisoned):
         whole = build_tensors(source, config, schema, torch.device("cpu"), horizon=0)
-        windows = gather_windows(whole, torch.arange(12), torch.full((12,), cut), config)
+        windows = gather_windows(whole, torch.arange(12), torch.full((12,), cut), config, 2)
         forecasts.append(network(whole, windows, 2))
     assert torch.equal(forecasts[0].mean_BOH, forecasts[1].mean_BOH)
     assert torch.equal(forecasts[0].quantiles_BOHQ, forecasts[1].quantiles_BOHQ)
@@ -103,7 +104,9 @@ def test_an_origin_answers_the_same_alone_and_among_many(panel: Panel, network: 
     whole = build_tensors(panel, config, schema, torch.device("cpu"), horizon=0)
     end = panel.n_periods - 2 * config.patch
     ends = torch.full((12,), end)
-    many = network(whole, gather_windows(whole, torch.arange(12), ends, config), config.origins)
-    alone = network(whole, gather_windows(whole, torch.arange(12), ends, config), 1)
+    many = network(
+        whole, gather_windows(whole, torch.arange(12), ends, config, config.origins), config.origins
+    )
+    alone = network(whole, gather_windows(whole, torch.arange(12), ends, config, 1), 1)
     torch.testing.assert_close(many.mean_BOH[:, -1:], alone.mean_BOH)
     assert (many.quantiles_BOHQ.diff(dim=-1) >= 0).all()
