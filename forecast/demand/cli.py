@@ -79,8 +79,8 @@ def orders(
 ) -> None:
     """Import order lines: one row for each item on an order.
 
-    The map's section `columns` names item, time and quantity; location, platform, line (the line's identifier)
-    and static (a list of labels) where there are any. Nothing else is read.
+    The map's section `columns` names item, time and quantity; location, platform, line (its identifier) and
+    static (a list of labels) where there are any. Nothing else is read.
 
     Above it may stand period (hour, day, week) and max_quantity (of one line).
     """

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import polars as pl
 import pyarrow as pa
-from deltalake import WriterProperties, write_deltalake
+from deltalake import DeltaTable, WriterProperties, write_deltalake
 from deltalake.exceptions import DeltaError
 
 from forecast.errors import IntegrityError, SurgecastError
@@ -106,6 +106,10 @@ def write(path: Path, rows: pl.DataFrame) -> None:
 def read(path: Path, version: int | None) -> pl.DataFrame:
     """All rows of a version, the newest when None. Raises IntegrityError when they cannot be read."""
     try:
-        return pl.read_delta(str(path), version=version)
-    except (pl.exceptions.ComputeError, OSError) as error:
-        raise IntegrityError(path.name, expected="a readable Delta table", found=str(error)) from error
+        table = DeltaTable(str(path), version=version)
+        empty = pl.DataFrame(pa.schema(table.schema().to_arrow()).empty_table())
+        parts = [pl.read_parquet(file, hive_partitioning=False) for file in table.file_uris()]
+        return pl.concat([empty, *parts], how="diagonal_relaxed")
+    except (pl.exceptions.PolarsError, DeltaError, OSError) as error:
+        found = str(error).splitlines()[0]
+        raise IntegrityError(path.name, expected="a readable Delta table", found=found) from error

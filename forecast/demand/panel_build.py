@@ -18,7 +18,7 @@ from forecast.demand.events.grid import event_grid
 from forecast.demand.incoming import STEP_US
 from forecast.demand.panel import EventGrid, Floats, Panel, Period, SeriesKeys
 from forecast.demand.store import DemandStore, store_period
-from forecast.errors import InputError, NotFoundError
+from forecast.errors import InputError, IntegrityError, NotFoundError
 from forecast.home import Home
 from forecast.settings import load_settings
 
@@ -100,10 +100,7 @@ def build_panel(
         known={name: _missing(n, axis.n_known) for name in _known(ledger)},
         first_S=np.full(n, axis.n_known, dtype=np.intp),
     )
-    for row in ledger.iter_rows(named=True):
-        _scatter(store, row, axis, dense)
-    for row in ledger.filter(pl.col("kind") == "orders").iter_rows(named=True):
-        _fill_zeros(store, row, axis, dense, series)
+    _fill(store, axis, dense, series)
     keys = SeriesKeys(
         item=_strings(series["item"]),
         location=_strings(series["location"]),
@@ -150,6 +147,19 @@ def _missing(n_series: int, n_periods: int) -> Floats:
 
 def _strings(column: pl.Series) -> NDArray[np.str_]:
     return column.to_numpy().astype(np.str_)
+
+
+def _fill(store: DemandStore, axis: _Axis, dense: _Dense, series: pl.DataFrame) -> None:
+    """All imports, oldest first, then the zeros between order lines. Raises IntegrityError when damaged."""
+    ledger = store.ledger()
+    try:
+        for row in ledger.iter_rows(named=True):
+            _scatter(store, row, axis, dense)
+        for row in ledger.filter(pl.col("kind") == "orders").iter_rows(named=True):
+            _fill_zeros(store, row, axis, dense, series)
+    except (pl.exceptions.PolarsError, OSError) as error:
+        found = str(error).splitlines()[0]
+        raise IntegrityError("demand store", expected="readable Parquet files", found=found) from error
 
 
 def _scatter(store: DemandStore, row: dict[str, object], axis: _Axis, dense: _Dense) -> None:

@@ -209,6 +209,14 @@ def test_wrong_flags_and_files_are_named(tmp_path: Path, surgecast: Surgecast) -
     assert "train_hourly.parquet" in surgecast.bad("import", "freshretail", tmp_path)
 
 
+@pytest.mark.parametrize("name", ["demand", "series", "imports"])
+def test_a_damaged_store_is_named(tmp_path: Path, home: Path, surgecast: Surgecast, name: str) -> None:
+    surgecast.good("import", "table", table(tmp_path, HEADER + daily(["1", "2"])))
+    for stored in (home / "demand" / name).rglob("*.parquet"):
+        stored.write_bytes(stored.read_bytes()[:-20])
+    assert "expected a readable" in surgecast.bad("show").replace("readable Parquet files", "a readable")
+
+
 MAP = """
 period = "day"
 max_quantity = 100
