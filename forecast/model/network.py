@@ -104,7 +104,7 @@ class SurgeNet(nn.Module):
         # 4. Each step ahead of each origin.
         hidden_BOHX = self._first_layer(windows, day_BDX, origin_BOX, n_origins)
         for layer in self.middle:
-            hidden_BOHX = hidden_BOHX + F.silu(layer(self.dropout(hidden_BOHX)))
+            hidden_BOHX = hidden_BOHX + F.silu(layer(hidden_BOHX))
         out = self.out(hidden_BOHX)
         # 5. Mean and quantiles in units of the trailing level.
         scale_BO = scale_BW[:, -n_origins:]
@@ -156,7 +156,7 @@ class SurgeNet(nn.Module):
             if static
             else context_BWC.new_zeros(context_BWC.shape[0], n_origins, self.config.channels),
         ]
-        projected: Tensor = self.origin_in(torch.cat(parts, dim=2))
+        projected: Tensor = self.origin_in(self.dropout(torch.cat(parts, dim=2)))
         return projected
 
     def _embed(self, table: nn.Module, codes_B: Tensor) -> Tensor:
