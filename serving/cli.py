@@ -88,7 +88,8 @@ def query(
     if png is not None:
         from serving.picture import save_fan
 
-        save_fan(forecast, png)
+        if not save_fan(forecast, png):
+            say("no installed font has every character of the picture (Noto Sans CJK has the Chinese ones)")
     if as_json:
         print_json(as_dict(forecast))
     else:

@@ -13,8 +13,10 @@ from serving.client import SeriesForecast
 
 WIDTH = 92
 HEIGHT = 16
+MARGIN = 10
+"""Columns left of the plot."""
 _STYLES = {
-    "●": "bold white",
+    "●": "bold",
     "━": "bold bright_yellow",
     "▓": "dodger_blue1",
     "░": "dodger_blue3",
@@ -24,11 +26,14 @@ _STYLES = {
 }
 
 
-def draw_fan(forecast: SeriesForecast, *, colour: bool = True) -> Text:
-    """Draw the last periods of history and the horizon, `WIDTH` columns at most and `HEIGHT` rows of plot."""
+def draw_fan(forecast: SeriesForecast, *, width: int = WIDTH, colour: bool = True) -> Text:
+    """Draw the last periods of history and the horizon.
+
+    `width` columns of plot at most (at least one for each period ahead) and `HEIGHT` rows.
+    """
     horizon = len(forecast.times)
-    columns = max(1, min(3, WIDTH // (2 * horizon)))  # characters given to a period
-    n_history = max(0, min(len(forecast.history), WIDTH // columns - horizon, 2 * horizon))
+    columns = max(1, min(3, width // (2 * horizon)))  # characters given to a period
+    n_history = max(0, min(len(forecast.history), width // columns - horizon - 1, 2 * horizon))
     history = forecast.history[len(forecast.history) - n_history :]
     bands = [forecast.quantile(level) for level in (0.025, 0.1, 0.5, 0.9, 0.975)]
     top = _nice(float(np.nanmax(np.concatenate([history, bands[4], forecast.mean]), initial=0.0)))

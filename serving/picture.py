@@ -2,17 +2,31 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
 from matplotlib.figure import Figure
+from matplotlib.font_manager import get_font_names
 
 from forecast.errors import InputError
 from serving.client import EventSpan, SeriesForecast
+from serving.report import time_text
+
+_MORE_FONTS = (
+    "Noto Sans CJK SC",
+    "Source Han Sans SC",
+    "WenQuanYi Micro Hei",
+    "PingFang SC",
+    "Microsoft YaHei",
+    "SimHei",
+)
+"""Asked for characters that DejaVu Sans lacks, where they are installed."""
 
 _INK = "#1f2933"
 _GREY = "#7b8794"
@@ -21,10 +35,23 @@ _RED = "#d64545"
 _TINT = {"day": "#f7c6c0", "pre-sale": "#fde8c8", "warm-up": "#fdf1d8", "after": "#e4e9ee"}
 
 
-def save_fan(forecast: SeriesForecast, path: Path) -> None:
-    """Write a PNG of history, median, mean, 80 and 95 % bands and events; InputError when the file
-    cannot be written.
+def save_fan(forecast: SeriesForecast, path: Path) -> bool:
+    """Write a PNG of history, median, mean, 80 and 95 % bands and events; InputError when that cannot be.
+
+    Returns whether every character could be drawn: names may be in a script that no installed font has.
     """
+    installed = set(get_font_names())
+    fonts = ["DejaVu Sans", *(name for name in _MORE_FONTS if name in installed)]
+    with (
+        rc_context({"font.family": fonts, "text.parse_math": False}),
+        warnings.catch_warnings(record=True) as caught,
+    ):
+        warnings.filterwarnings("always", message="Glyph .* missing from font")
+        _save(forecast, path)
+    return not caught
+
+
+def _save(forecast: SeriesForecast, path: Path) -> None:
     figure = Figure(figsize=(11, 5.2), dpi=140, layout="constrained", facecolor="white")
     FigureCanvasAgg(figure)
     axes = figure.add_subplot()
@@ -44,8 +71,17 @@ def save_fan(forecast: SeriesForecast, path: Path) -> None:
     _draw_events(axes, forecast, left, right)
     _mark_peak(axes, forecast, top)
     _titles(axes, forecast)
+    axes.legend(
+        loc="upper left",
+        bbox_to_anchor=(0, -0.08),
+        ncols=9,
+        frameon=False,
+        fontsize=8.5,
+        columnspacing=1.3,
+        labelcolor=_INK,
+    )
     try:
-        figure.savefig(path)
+        figure.savefig(path, bbox_inches="tight", pad_inches=0.2)
     except OSError as error:
         raise InputError(
             str(path), expected="a file to write to", found=error.strerror or str(error)
@@ -82,9 +118,6 @@ def _draw_fan(axes: Axes, forecast: SeriesForecast) -> None:
     axes.plot(times, forecast.mean, color=_BLUE, linewidth=1.2, linestyle=(0, (2, 2)), label="mean")
     middle = source.origin + source.step / 2
     axes.axvline(_days(middle), color=_GREY, linewidth=1, linestyle=(0, (4, 3)))
-    axes.legend(
-        loc="upper left", bbox_to_anchor=(0, -0.08), ncols=5, frameon=False, fontsize=9, labelcolor=_INK
-    )
 
 
 def _draw_events(axes: Axes, forecast: SeriesForecast, left: np.datetime64, right: np.datetime64) -> None:
@@ -94,10 +127,13 @@ def _draw_events(axes: Axes, forecast: SeriesForecast, left: np.datetime64, righ
     half = forecast.source.step / 2
     shown = [event for event in forecast.events if event.end > left and event.start < right]
     named: list[EventSpan] = []
+    labelled: set[str] = set()
     for event in shown:
         start, end = max(event.start - half, left), min(event.end - half, right)
+        label = None if event.phase in labelled else {"day": "event"}.get(event.phase, event.phase)
+        labelled.add(event.phase)
         colour = _TINT.get(event.phase, _TINT["after"])
-        axes.axvspan(_days(start), _days(end), color=colour, alpha=0.55, linewidth=0, zorder=0)
+        axes.axvspan(_days(start), _days(end), color=colour, alpha=0.55, linewidth=0, zorder=0, label=label)
         if event.phase == "day":
             named.append(event)
     level, free = 0, left
@@ -123,7 +159,7 @@ def _mark_peak(axes: Axes, forecast: SeriesForecast, top: float) -> None:
     low, high = float(forecast.quantile(0.1)[peak]), float(forecast.quantile(0.9)[peak])
     axes.plot([_days(time)], [mean], marker="o", markersize=6, color=_RED, zorder=5)
     axes.annotate(
-        f"{mean:,.3g} expected\n80 %: {low:,.3g} – {high:,.3g}",
+        f"{time_text(time, weekday=True)}\n{mean:,.3g} expected\n80 %: {low:,.3g} – {high:,.3g}",
         (_days(time), mean),
         xytext=(10 if peak < len(forecast.times) * 0.6 else -10, 14),
         textcoords="offset points",

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
+from rich.markup import escape
 
 from forecast.cli.output import Cell, console, print_table
 from serving.client import EventSpan, SeriesForecast
-from serving.fan import draw_fan
+from serving.fan import MARGIN, WIDTH, draw_fan
 
 _MARKS = {"pre-sale": "pre-sale", "warm-up": "before", "day": "★", "after": "after"}
 
@@ -47,10 +48,12 @@ def print_report(forecast: SeriesForecast) -> None:
             )
         )
     title = f"{key.item} at {key.location} on {key.platform}: demand, units per period"
-    print_table(("period", "mean", "median", "80 % band", "95 % band", "events"), rows, title=title)
-    console().print(draw_fan(forecast, colour=console().is_terminal), highlight=False)
+    print_table(("period", "mean", "median", "80 % band", "95 % band", "events"), rows, title=escape(title))
+    screen = console()
+    width = min(WIDTH, screen.width - MARGIN)
+    screen.print(draw_fan(forecast, width=width, colour=screen.is_terminal), highlight=False)
     about = f"origin {time_text(source.origin)}, model {source.model_version}, snapshot {source.snapshot}"
-    console().print(about, style="dim", markup=False)
+    screen.print(about, style="dim", markup=False)
 
 
 def as_dict(forecast: SeriesForecast) -> dict[str, object]:

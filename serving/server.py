@@ -17,7 +17,7 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 from surgecast.v1 import forecast_pb2, model_pb2
 
-from forecast.errors import BusyError, UsageError
+from forecast.errors import BusyError, SurgecastError, UsageError
 from forecast.home import Home
 from serving.checks import MAX_REQUEST_BYTES
 from serving.interceptors import ErrorInterceptor
@@ -82,7 +82,7 @@ class Server:
         self._server.start()
         try:
             self.store.load()
-        except BaseException:  # also Ctrl-C: without this the server's threads would outlive the error
+        except SurgecastError:
             self._server.stop(None)
             raise
         self.store.follow()

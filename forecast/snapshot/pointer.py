@@ -55,12 +55,10 @@ class Pointer:
             allowed_none = name == "previous" and value is None
             if not allowed_none and not (isinstance(value, str) and is_id(value)):
                 raise IntegrityError(str(path), expected=f"{name}: the id of a snapshot", found=repr(value))
-        return cls(
-            snapshot=str(snapshot),
-            previous=previous,
-            moved=str(content.get("moved", "")),
-            moves=int(content.get("moves", 0)),
-        )
+        moved, moves = content.get("moved"), content.get("moves")
+        if not isinstance(moved, str) or not isinstance(moves, int):
+            raise IntegrityError(str(path), expected="moved and moves", found=f"{moved!r} and {moves!r}")
+        return cls(snapshot=str(snapshot), previous=previous, moved=moved, moves=moves)
 
 
 def move_pointer(home: Home, snapshot: str) -> Pointer:
