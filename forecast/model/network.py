@@ -79,7 +79,7 @@ class SurgeNet(nn.Module):
         self.patch_in = nn.Linear(p * (8 + 5) + 2, c)
         self.blocks = nn.ModuleList(CausalBlock(c, d) for d in DILATIONS)
         self.static_in = nn.Linear(max(sum(widths), 1), c)
-        self.origin_in = nn.Linear(2 * c + len(SPANS) + 3, x)
+        self.origin_in = nn.Linear(2 * c + len(SPANS) + 2 * len(POSITION_SPANS) + 3, x)
         self.place_in = nn.Linear(len(POSITION_SPANS) + (config.week > 1), x, bias=False)
         self.step_in = nn.Parameter(torch.randn(config.horizon, x) * 0.02)
         self.middle = nn.ModuleList([nn.Linear(x, x), nn.Linear(x, x)])
@@ -149,6 +149,7 @@ class SurgeNet(nn.Module):
         parts = [
             F.silu(context_BWC[:, -n_origins:]),
             windows.means_BWM[:, -n_origins:],
+            _spread(windows, self.config, n_origins),
             torch.log(windows.scale_BW)[:, -n_origins:, None] / 3,
             windows.age_BW[:, -n_origins:, None] / 3,
             (windows.age_BW[:, -n_origins:, None] < 3).float(),
@@ -222,6 +223,27 @@ def _place_means(windows: Windows, config: ModelConfig, n_origins: int) -> Tenso
             parts.append(_log_ratio(total_BOp, count_BOp, scale_BO1))
         features.append(torch.cat(parts, dim=2))
     return torch.stack([feature[:, :, :h] for feature in features], dim=3)
+
+
+def _spread(windows: Windows, config: ModelConfig, n_origins: int) -> Tensor:
+    """(B, O, 2 M) how often something was wanted and how unevenly, over the patches before each origin."""
+    p, w = config.patch, windows.scale_BW.shape[1]
+    observed_BD = windows.observed_BD[:, : w * p]
+    demand_BD = windows.demand_BD[:, : w * p] * observed_BD
+    patches = [
+        x.unflatten(1, (w, p)).sum(2) for x in (observed_BD, (demand_BD > 0).float(), demand_BD.square())
+    ]
+    count_BW, wanted_BW, square_BW = (F.pad(x.cumsum(1), (1, 0)) for x in patches)
+    last = torch.arange(w - n_origins + 1, w + 1, device=demand_BD.device)
+    scale_BO = windows.scale_BW[:, -n_origins:]
+    features = []
+    for span in POSITION_SPANS:
+        first = (last - span).clamp(min=0)
+        count_BO = (count_BW[:, last] - count_BW[:, first]).clamp(min=1)
+        features.append((wanted_BW[:, last] - wanted_BW[:, first]) / count_BO)
+        square_BO = (square_BW[:, last] - square_BW[:, first]).clamp(min=0) / count_BO
+        features.append(torch.log((square_BO + 0.1 * scale_BO**2) / (1.1 * scale_BO**2)) / 2)
+    return torch.stack(features, dim=2)
 
 
 def _log_ratio(total: Tensor, count: Tensor, scale: Tensor) -> Tensor:
