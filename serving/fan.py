@@ -102,7 +102,7 @@ def _marks(
             cells.append(" " * columns)
         phases = {event.phase for event in forecast.events if event.start <= time < event.end}
         mark = "★" if "day" in phases else "·" if phases else " "
-        cells.append(mark.center(columns) if columns > 1 else mark)
+        cells.append(mark.rjust(columns // 2 + 1).ljust(columns))
     return f"{'':>8}  {''.join(cells)}".rstrip()
 
 
