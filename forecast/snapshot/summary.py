@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from forecast.demand.panel import SEASON, STEP, Panel
+from forecast.demand.panel import STEP, Panel, Period
 from forecast.forecasts import Floats, Forecasts
 from forecast.snapshot.format import HISTORY, EventSpan
 
-RECENT_SEASONS = 8
-"""Seasons (weeks, for daily series) that the base is taken from."""
+RECENT: Final[dict[Period, int]] = {"hour": 14 * 24, "day": 56, "week": 13}
+"""Last periods that the base is taken from: whole weeks, so that no weekday counts twice."""
 
 
 class NamedEvent(Protocol):
@@ -57,14 +57,14 @@ def summarise(forecasts: Forecasts, panel: Panel) -> Summary:
     """Summaries of all series; ordinary periods are those that no event touches, all recent ones
     where too few are.
     """
-    n = min(panel.n_periods, RECENT_SEASONS * min(SEASON[panel.period], 28))
+    n = min(panel.n_periods, RECENT[panel.period])
     recent_SN = panel.demand_ST[:, panel.n_periods - n :]
     observed_SN = ~np.isnan(recent_SN)
     grid = panel.events
     active_GNE: NDArray[np.bool_] = grid.intensity_GLE[:, panel.n_periods - n : panel.n_periods] > 0
     eventful_GN: NDArray[np.bool_] = np.any(active_GNE, axis=2)
     ordinary_SN = observed_SN & ~eventful_GN[grid.group_S]
-    enough_S = ordinary_SN.sum(axis=1) >= min(n, 2 * min(SEASON[panel.period], 28))
+    enough_S = ordinary_SN.sum(axis=1) >= min(n, RECENT[panel.period] // 4)
     used_SN = np.where(enough_S[:, None], ordinary_SN, observed_SN)
     count_S = used_SN.sum(axis=1)
     sum_S = np.where(used_SN, recent_SN, 0).sum(axis=1)
