@@ -14,6 +14,7 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from textwrap import fill
 from typing import IO, TYPE_CHECKING, Annotated, Any, Literal, NoReturn
 
 import typer
@@ -24,7 +25,9 @@ from forecast.home import Home
 if TYPE_CHECKING:
     from forecast.cli.demo_plan import Step
 
-STEPS = 10
+SLICES = ("all", "fast", "slow", "intermittent", "peak")
+STEPS = 11
+WIDTH = 100
 STOP_SECONDS = 15.0
 """How long an interrupted or stopping process may take to end."""
 
@@ -103,7 +106,7 @@ class _Walk:
         """All of it."""
         from forecast.cli.demo_plan import import_steps, publish_step, serve_step, train_step
 
-        typer.echo(f"\n{self.about.about}\n\nHome of this demo: {self.home.root}")
+        typer.echo(f"\n{fill(self.about.about, WIDTH)}\n\nHome of this demo: {self.home.root}")
         typer.echo(f"Its settings, {self.home.settings_file.name}:\n\n{_indented(self.about.settings)}")
         for step in import_steps(self.data, self.home.root, folder):
             self.step(step)
@@ -128,7 +131,7 @@ class _Walk:
     def announce(self, step: Step) -> list[str]:
         """Say what comes; returns the command to run."""
         self.done += 1
-        typer.secho(f"\n[{self.done}/{STEPS}] {step.what}", bold=True)
+        typer.secho("\n" + fill(f"[{self.done}/{STEPS}] {step.what}", WIDTH), bold=True)
         typer.secho(f"$ {shown(step.arguments)}", fg="cyan")
         sys.stdout.flush()
         return [sys.executable, "-m", "forecast.cli.main", *step.arguments]
@@ -165,17 +168,11 @@ class _Walk:
         from forecast.cli.output import print_table
 
         backtest = trained["backtest"]
-        names = {
-            "wql": "WQL",
-            "wape": "WAPE",
-            "bias": "bias",
-            "rmsse": "RMSSE",
-            "coverage_80": "80 %",
-            "coverage_95": "95 %",
-        }
+        names = {"wql": "WQL", "wape": "WAPE", "bias": "bias", "coverage_80": "80 %", "coverage_95": "95 %"}
         rows = [
-            [row["slice"], row["forecaster"], row["n"], *(row[name] for name in names)]
+            [row["slice"], row["forecaster"], row["n"], *(_rounded(row[name]) for name in names)]
             for row in backtest["table"]
+            if row["slice"] in SLICES
         ]
         title = (
             f"Backtest: {backtest['series']:,} series, {len(backtest['origins'])} origins,"
@@ -184,9 +181,10 @@ class _Walk:
         print_table(["slice", "forecaster", "periods", *names.values()], rows, title=title)
         for bar in bars([row for row in backtest["table"] if row["slice"] == "all"]):
             typer.echo(
-                f"WQL against {bar.baseline}: {bar.found:.1%} under it; the bar is {bar.wanted:.0%}:"
-                f" {'reached' if bar.met else 'MISSED'}"
+                f"bar {'reached' if bar.met else 'MISSED'}: WQL at least {bar.wanted:.0%} under"
+                f" {bar.baseline}, is {bar.found:.1%} under it"
             )
+        typer.echo("More slices, metrics and pictures are in MLflow.")
         typer.echo(f"bundle {trained['bundle']}, version {trained['version']}, is the champion")
 
     def farewell(self) -> None:
@@ -274,6 +272,10 @@ def _ended_by_signals() -> Iterator[None]:
     finally:
         for number, handler in former.items():
             signal.signal(number, handler)
+
+
+def _rounded(value: float | None) -> float | None:
+    return None if value is None else round(value, 3)
 
 
 def _indented(text: str) -> str:

@@ -175,15 +175,16 @@ class Question:
 def questions(listing: Sequence[Mapping[str, Any]], surges: Sequence[Mapping[str, Any]]) -> list[Question]:
     """A steady series, an intermittent one and the strongest coming surge, from the server's lists.
 
-    Steady: few periods without demand, and the smallest peak over its base. Intermittent: of the series
-    without demand in most periods the one with the most to come. Where no series is like that, the nearest
-    one is taken. listing must hold a series.
+    Three series where there are three. Steady: few periods without demand, and the smallest peak over its
+    base. Intermittent: of the series without demand in most periods the one with the most to come. Where no
+    series is like that, the nearest one is taken. listing must hold a series.
     """
     seen = [one for one in listing if one["base"] is not None] or list(listing)
-    steady = min(seen, key=lambda one: (max(_number(one["zeros"]), 0.1), _number(one["peak_ratio"])))
-    sparse = [one for one in seen if one is not steady] or seen
-    intermittent = max(sparse, key=lambda one: (min(_number(one["zeros"]), 0.6), one["total"]))
     surge = next(iter(surges), max(seen, key=lambda one: _number(one["peak_ratio"])))
+    calm = [one for one in seen if _key(one) != _key(surge)] or seen
+    steady = min(calm, key=lambda one: (max(_number(one["zeros"]), 0.1), _number(one["peak_ratio"])))
+    sparse = [one for one in calm if one is not steady] or calm
+    intermittent = max(sparse, key=lambda one: (min(_number(one["zeros"]), 0.6), one["total"]))
     return [
         Question(
             name="steady",
@@ -204,6 +205,10 @@ def questions(listing: Sequence[Mapping[str, Any]], surges: Sequence[Mapping[str
             series=surge,
         ),
     ]
+
+
+def _key(series: Mapping[str, Any]) -> tuple[str, str, str]:
+    return series["item"], series["location"], series["platform"]
 
 
 def _named(series: Mapping[str, Any]) -> str:
