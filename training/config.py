@@ -60,6 +60,7 @@ class TrainingConfig:
                 f"first_stage, last_stage: expected shares that sum below 1, found {first}, {last}"
             )
 
-    def windows(self, model: ModelConfig) -> int:
-        """Windows a step."""
-        return self.batch or min(max(PAIRS // (model.origins * model.horizon), 8), 1024)
+    def windows(self, model: ModelConfig, n_series: int, n_periods: int) -> int:
+        """Windows a step; by default no more than cover a panel of this size once."""
+        enough = max(n_series * n_periods // (model.patch * model.origins), 8)
+        return self.batch or min(max(PAIRS // (model.origins * model.horizon), 8), 1024, enough)

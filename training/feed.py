@@ -37,7 +37,7 @@ class OriginFeed(IterableDataset[Draw]):
         self._patch = model.patch
         self._oldest = model.patch * model.origins
         self._mean_age = training.half_life * model.patch / math.log(2)
-        self._batch = training.windows(model)
+        self.batch = training.windows(model, tensors.n_series, tensors.n_periods)
         self._device = tensors.demand_ST.device
         self._generator = torch.Generator(self._device).manual_seed(training.seed)
 
@@ -48,7 +48,7 @@ class OriginFeed(IterableDataset[Draw]):
     def draw(self) -> Draw:
         """One batch for the current limit; ends lie at least a patch before it, so that each window has some
         truth."""
-        n, device, generator = self._batch, self._device, self._generator
+        n, device, generator = self.batch, self._device, self._generator
         series_B = torch.randint(self._n_series, (n,), device=device, generator=generator)
         newest = max(self.limit - self._patch, 1)
         span = max(newest - min(self._oldest, newest // 2), 1)

@@ -122,7 +122,7 @@ class Prequential(lightning.Callback):
                 f"training loss: expected a number, found {loss} by step {self._budget.step}"
             )
         model = module.network.config
-        n_origins = len(self._losses) * self._training.windows(model) * model.origins
+        n_origins = len(self._losses) * self._feed.batch * model.origins
         rate = n_origins / max(time.monotonic() - self._since, 1e-9)
         validation: dict[str, float] = {}
         if stage.origins:
