@@ -70,6 +70,13 @@ def read_config(path: Path | None, flags: Mapping[str, object]) -> OneShotConfig
     return read_model(path, {**content, **flags}, OneShotConfig)
 
 
+def check_features(columns: TableColumns) -> None:
+    """Raise UsageError where a known feature is also the demand or the stock: it would tell the future."""
+    for name in (columns.demand, columns.stocked_out):
+        if name in columns.known:
+            raise UsageError(f"columns.known: expected features known ahead, found {name!r}, which is not")
+
+
 def forecast_table(
     table: Path, config: OneShotConfig, *, cutoff: np.datetime64, horizon: int, out: Path
 ) -> dict[str, object]:
@@ -79,6 +86,7 @@ def forecast_table(
     Raises InputError for a table without good rows or a cutoff outside of it; UsageError for wrong settings.
     """
     check_output(out)
+    check_features(config.columns)
 
     def grid(keys: SeriesKeys, period: Period, start: np.datetime64, n_periods: int) -> EventGrid:
         first, last = (time.astype("M8[D]").item() for time in (start, start + n_periods * STEP[period]))

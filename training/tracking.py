@@ -6,6 +6,7 @@ once an epoch: a write for every step would slow training down. Nothing here tal
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import sys
@@ -17,6 +18,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Self
 
+from forecast.cli.output import plain
 from forecast.demand.panel import Panel
 from forecast.home import Home
 from training.records import EpochRecord
@@ -72,6 +74,7 @@ class Run:
         self.home = home
         self.client: MlflowClient = connect(home) if parent is None else parent.client
         self._records: list[EpochRecord] = []
+        self._tables: list[dict[str, str]] = []
         marks = {"mlflow.source.name": "surgecast", "mlflow.source.type": "LOCAL", **(tags or {})}
         if parent is not None:
             marks["mlflow.parentRunId"] = parent.run_id
@@ -164,9 +167,12 @@ class Run:
 
     def table(self, frame: pl.DataFrame, name: str) -> None:
         """Log a table: `NAME.json`, which the UI shows as a table, and `NAME.csv`."""
-        columns = {column: frame[column].to_list() for column in frame.columns}
-        self.client.log_table(self.run_id, columns, f"{name}.json")
+        content = {"columns": frame.columns, "data": frame.rows()}
+        self.client.log_text(self.run_id, json.dumps(plain(content)), f"{name}.json")
         self.client.log_text(self.run_id, frame.write_csv(), f"{name}.csv")
+        self._tables.append({"path": f"{name}.json", "type": "table"})
+        # What MlflowClient.log_table does, without its way through pandas.
+        self.tag({"mlflow.loggedArtifacts": json.dumps(self._tables)})
 
     def folder(self, folder: Path, path: str) -> None:
         """Log all files of a folder below `path`."""

@@ -1,0 +1,193 @@
+"""Train, backtest and publish through the real command, with a real MLflow on SQLite."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from mlflow import MlflowClient
+from mlflow.entities import Run as MlflowRun
+
+from forecast.cli.main import run
+from forecast.demand.simulate import SimulationConfig, simulate, write_table
+from forecast.errors import NotFoundError
+from forecast.home import Home
+from forecast.model.bundle import Bundle
+from forecast.snapshot.pointer import Pointer
+from forecast.snapshot.reader import Snapshot
+from training.registry import bundle_folder, find, version_of
+from training.tracking import connect
+
+# MLflow's own use of SQLAlchemy; nothing that we could change.
+pytestmark = pytest.mark.filterwarnings("ignore::sqlalchemy.exc.SADeprecationWarning")
+
+SERIES = 12
+CUTOFF = "2023-04-20"
+FEW = ["--cutoff", CUTOFF, "--horizon", "7", "--steps", "6", "--device", "cpu"]
+
+
+def imported(root: Path) -> Home:
+    """A home with simulated demand of 12 series and 120 days, known features 30 days ahead."""
+    table = root / "demand.parquet"
+    write_table(simulate(SimulationConfig(n_series=SERIES, n_periods=120, horizon=30)).panel, table)
+    home = root / "home"
+    names = ["--known", "price,discount", "--static", "category"]
+    assert run(["data", "import", "table", str(table), "--home", str(home), *names]) == 0
+    return Home(home)
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Home:
+    """A home with one training job behind it."""
+    home = imported(tmp_path_factory.mktemp("jobs"))
+    assert run(["train", "--home", str(home.root), *FEW, "--backtest-origins", "2"]) == 0
+    return home
+
+
+def finished(home: Home) -> MlflowRun:
+    """The run of the training job."""
+    return connect(home).get_run(find(home).run_id)
+
+
+def paths(client: MlflowClient, run_id: str, folder: str) -> set[str]:
+    return {item.path for item in client.list_artifacts(run_id, folder)}
+
+
+def test_a_run_says_what_was_trained_on_what(home: Home) -> None:
+    found = finished(home)
+    assert found.info.status == "FINISHED"
+    assert found.info.run_name == f"train {CUTOFF} {SERIES} series"
+    assert found.data.params["training.steps"] == "6"
+    assert found.data.params["model.horizon"] == "7"
+    assert found.data.tags["cutoff"].startswith(CUTOFF)
+    assert found.data.tags["data_version"] == "1"
+    assert found.inputs.dataset_inputs[0].dataset.digest == "1"
+
+
+def test_metrics_are_there_for_each_epoch_and_the_backtest(home: Home) -> None:
+    client, found = connect(home), finished(home)
+    history = client.get_metric_history(found.info.run_id, "train/loss")
+    assert history[-1].step == 6
+    assert found.data.metrics["backtest/wql/surgecast"] > 0
+    assert found.data.metrics["backtest/wql/seasonal_naive"] > 0
+
+
+def test_pictures_and_tables_are_there(home: Home) -> None:
+    client, run_id = connect(home), find(home).run_id
+    names = ("loss", "forecasts", "calibration", "backtest", "error-by-step")
+    assert paths(client, run_id, "pictures") == {f"pictures/{name}.png" for name in names}
+    table = json.loads(Path(client.download_artifacts(run_id, "backtest/by-slice.json")).read_text())
+    assert table["columns"][:2] == ["slice", "forecaster"]
+    assert {row[1] for row in table["data"]} == {"surgecast", "seasonal naive", "moving average", "croston"}
+
+
+def test_the_backtests_model_saw_nothing_of_what_it_forecasts(home: Home) -> None:
+    client, parent = connect(home), finished(home)
+    wanted = f"tags.mlflow.parentRunId = '{parent.info.run_id}'"
+    (child,) = client.search_runs([parent.info.experiment_id], wanted)
+    assert child.data.tags["cutoff"].startswith("2023-04-06")  # two horizons of seven days before the cutoff
+
+
+def test_the_bundle_is_registered_as_champion(home: Home) -> None:
+    champion = find(home)
+    bundle = Bundle.load(bundle_folder(home, champion.bundle_id))
+    assert bundle.bundle_id == champion.bundle_id
+    assert version_of(home, champion.bundle_id) == champion.version
+    assert "bundle/bundle.json" in paths(connect(home), champion.run_id, "bundle")
+
+
+def test_publish_moves_the_pointer_to_the_champions_forecasts(
+    home: Home, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["publish", "--home", str(home.root), "--cutoff", CUTOFF, "--device", "cpu"]) == 0
+    published = capsys.readouterr().out.strip()
+    assert Pointer.read(home).snapshot == published
+    manifest = Snapshot.open(home.snapshots_dir / published).manifest
+    assert manifest.bundle_id == find(home).bundle_id
+    assert manifest.model_version == find(home).version
+    assert manifest.n_series == SERIES
+
+
+def test_no_promote_registers_and_leaves_the_champion(home: Home, capsys: pytest.CaptureFixture[str]) -> None:
+    before = find(home)
+    line = ["train", "--home", str(home.root), *FEW, "--seed", "1", "--backtest-origins", "0", "--no-promote"]
+    assert run([*line, "--json"]) == 0
+    made = json.loads(capsys.readouterr().out)
+    assert made["backtest"] is None
+    assert find(home) == before
+    assert version_of(home, made["bundle"]) == made["version"] != before.version
+
+
+def test_the_backtest_command_prints_each_forecaster(home: Home, capsys: pytest.CaptureFixture[str]) -> None:
+    line = ["backtest", "--home", str(home.root), *FEW, "--origins", "2", "--stride", "3", "--json"]
+    assert run(line) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert [day[:10] for day in found["origins"]] == ["2023-04-10", "2023-04-13"]
+    assert {row["forecaster"] for row in found["table"] if row["slice"] == "all"} > {"surgecast", "croston"}
+    assert set(found["wql_differences"]) == {"seasonal naive", "moving average", "croston"}
+
+
+def test_ctrl_c_ends_with_130_and_leaves_nothing_half_written(home: Home) -> None:
+    bundles = set(home.bundles_dir.iterdir())
+    line = [sys.executable, "-m", "forecast.cli.main", "train", "--home", str(home.root), *FEW[:-4]]
+    line += ["--steps", "100000", "--backtest-origins", "0", "--device", "cpu"]
+    process = subprocess.Popen(
+        line, stderr=subprocess.PIPE, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"}
+    )
+    running = "select count(*) from metrics join runs using (run_uuid) where status = 'RUNNING'"
+    with sqlite3.connect(home.mlflow_db) as database:
+        while process.poll() is None and database.execute(running).fetchone()[0] == 0:
+            time.sleep(0.1)  # until the first epoch is logged
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    assert (process.returncode, errors) == (130, "error: interrupted\n")
+    assert set(home.bundles_dir.iterdir()) == bundles
+    client = connect(home)
+    (latest,) = client.search_runs(["1"], order_by=["attributes.start_time DESC"], max_results=1)
+    assert latest.info.status == "KILLED"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "message"),
+    [
+        (["--cutoff", "2031-01-01"], 1, "cutoff: expected 2023-01-01"),
+        (["--cutoff", "1999-01-01"], 1, "cutoff: expected 2023-01-01"),
+        (["--cutoff", "soon"], 2, "cutoff: expected a time such as"),
+        (["--cutoff", "2023-04-20T00:00+08:00"], 2, "without a zone"),
+        (["--cutoff", "2023-01-10"], 1, "history: expected at least"),
+        (["--minutes", "0"], 2, "greater than 0"),
+        (["--steps", "0"], 2, "--steps"),
+        (["--horizon", "0"], 2, "--horizon"),
+        (["--device", "tpu"], 2, "--device"),
+    ],
+)
+def test_wrong_wishes_are_refused(
+    home: Home, arguments: list[str], status: int, message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["train", "--home", str(home.root), *arguments]) == status
+    errors = capsys.readouterr().err
+    assert message in errors
+    assert errors.splitlines()[-1].startswith("error: ")
+
+
+def test_a_home_without_demand_or_model_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["train", "--home", str(tmp_path)]) == 1
+    assert "imported demand" in capsys.readouterr().err
+    assert run(["publish", "--home", str(tmp_path)]) == 1
+    assert "surgecast train" in capsys.readouterr().err
+    assert run(["mlflow", "--home", str(tmp_path)]) == 1
+    assert "surgecast train" in capsys.readouterr().err
+    with pytest.raises(NotFoundError):
+        find(Home(tmp_path))
+
+
+def test_an_unknown_bundle_is_refused(home: Home, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["publish", "--home", str(home.root), "--bundle", "nonsense"]) == 1
+    assert f"expected one of {find(home).bundle_id}" in capsys.readouterr().err.replace("\n", " ")
