@@ -7,8 +7,8 @@ SurgecastError
 ├── IntegrityError      stored bytes are not what was written (hash, format)       exit status 1
 └── BusyError           somebody else holds it: a port, a lock                     exit status 1
 
-A message names the field, what was expected and what was found. gRPC status codes are chosen from these classes in one
-interceptor (`serving/`), exit statuses in one place (`forecast/cli/main.py`).
+A message names the field, what was expected and what was found. gRPC status codes are chosen from these
+classes in one interceptor (`serving/`), exit statuses in one place (`forecast/cli/main.py`).
 """
 
 from __future__ import annotations

@@ -18,9 +18,11 @@ Floats = NDArray[np.float32]
 
 
 def rank_weights(n_scenarios: int) -> Floats:
-    """(Q, K) weights that turn the 17 quantiles of a marginal into its K equally likely values, by linear interpolation.
+    """(Q, K) weights that turn the 17 quantiles of a marginal into its K equally likely values, by linear
+    interpolation.
 
-    Scenario value of rank r is the quantile at (r + 0.5) / K; levels outside LEVELS take the outermost quantile.
+    Scenario value of rank r is the quantile at (r + 0.5) / K; levels outside LEVELS take the outermost
+    quantile.
     """
     levels = np.asarray(LEVELS)
     wanted = (np.arange(n_scenarios) + 0.5) / n_scenarios
@@ -35,9 +37,9 @@ class Forecasts:
 
     mean_SH: expected demand, units per period.
     quantiles_SHQ: marginal quantiles at LEVELS, not decreasing along Q.
-    ranks_SHK: rank (0..K-1) of each joint scenario within its marginal; a permutation along K for every series and
-        period. Scenario k of series s in period h is the marginal's quantile at (rank + 0.5) / K, scaled so that the
-        mean over scenarios is `mean_SH` (see `scenarios`). K <= 256.
+    ranks_SHK: rank (0..K-1) of each joint scenario within its marginal; a permutation along K for every
+        series and period. Scenario k of series s in period h is the marginal's quantile at (rank + 0.5) /
+        K, scaled so that the mean over scenarios is `mean_SH` (see `scenarios`). K <= 256.
     """
 
     period: Period
@@ -50,19 +52,21 @@ class Forecasts:
     def __post_init__(self) -> None:
         s, h = self.mean_SH.shape
         if self.quantiles_SHQ.shape != (s, h, len(LEVELS)):
-            raise InputError("quantiles", expected=str((s, h, len(LEVELS))), found=str(self.quantiles_SHQ.shape))
+            raise InputError(
+                "quantiles", expected=str((s, h, len(LEVELS))), found=str(self.quantiles_SHQ.shape)
+            )
         if self.ranks_SHK.shape[:2] != (s, h):
             raise InputError("ranks", expected=str((s, h)), found=str(self.ranks_SHK.shape))
 
     @property
     def horizon(self) -> int:
         """H, periods ahead."""
-        return self.mean_SH.shape[1]
+        return int(self.mean_SH.shape[1])
 
     @property
     def n_scenarios(self) -> int:
         """K."""
-        return self.ranks_SHK.shape[2]
+        return int(self.ranks_SHK.shape[2])
 
     @property
     def times(self) -> NDArray[np.datetime64]:

@@ -29,7 +29,9 @@ def assert_blind_to_future(
     """Forecasts from the first `n_periods` are the same, bit for bit, when everything after is changed."""
     plain = forecaster(panel.until(n_periods), horizon)
     changed = poisoned(panel, n_periods)
-    assert not np.array_equal(changed.demand_ST, panel.demand_ST, equal_nan=True), "nothing lies after the origin"
+    assert not np.array_equal(changed.demand_ST, panel.demand_ST, equal_nan=True), (
+        "nothing lies after the origin"
+    )
     other = forecaster(changed.until(n_periods), horizon)
     for name in ("mean_SH", "quantiles_SHQ", "ranks_SHK"):
         assert np.array_equal(getattr(plain, name), getattr(other, name)), f"{name} saw the future"
