@@ -8,7 +8,7 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class Home:
-    """Where things lie below `root`. Properties only name paths; nothing is created until something is written."""
+    """Where things lie below `root`. Properties name paths; nothing is created until something is written."""
 
     root: Path
 
