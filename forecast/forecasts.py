@@ -79,7 +79,7 @@ class Forecasts:
 
 
 def expand(mean_SH: Floats, quantiles_SHQ: Floats, ranks_SHK: NDArray[np.uint8]) -> Floats:
-    """Compact scenarios (S, H), (S, H, Q), ranks (S, H, K) to demand (S, H, K) whose mean over K is mean_SH."""
+    """Compact scenarios (S, H), (S, H, Q), ranks (S, H, K) to demand (S, H, K) of mean mean_SH over K."""
     values_SHK = quantiles_SHQ @ rank_weights(ranks_SHK.shape[2])
     average_SH = values_SHK.mean(axis=2)
     factor_SH = np.divide(mean_SH, average_SH, out=np.ones_like(mean_SH), where=average_SH > 0)
