@@ -225,15 +225,31 @@ def _process(
     It gets a group of its own, so that Ctrl-C at a terminal reaches this program alone, which then passes it
     on once: a command that is interrupted twice cannot clean up.
     """
-    process = subprocess.Popen(
-        command, stdin=subprocess.DEVNULL, stdout=stdout, stderr=stderr, text=True, process_group=0
-    )
+    with _signals_held() as received:  # one that came while the process starts would lose sight of it
+        process = subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=stdout, stderr=stderr, text=True, process_group=0
+        )
     try:
+        for number in received:
+            signal.raise_signal(number)
         yield process
     except BaseException:  # whatever happened, the process must end before it is passed on
         _stop(process, signal.SIGINT)
         raise
     _stop(process, signal.SIGTERM)
+
+
+@contextmanager
+def _signals_held() -> Iterator[list[int]]:
+    """Signals that arrive inside are not acted on, but listed."""
+    received: list[int] = []
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    former = {number: signal.signal(number, lambda n, _frame: received.append(n)) for number in numbers}
+    try:
+        yield received
+    finally:
+        for number, handler in former.items():
+            signal.signal(number, handler)
 
 
 def _stop(process: subprocess.Popen[str], number: signal.Signals) -> None:
