@@ -177,13 +177,14 @@ def mlflow(
 
     from forecast.cli.output import say
     from forecast.errors import NotFoundError
-    from training.tracking import ENVIRONMENT, ui_command
+    from training.tracking import ENVIRONMENT, check_database, ui_command
 
     place = Home(home)
     if not place.mlflow_db.is_file():
         raise NotFoundError(
             "runs", expected=f"{place.mlflow_db}; `surgecast train` makes it", found="none yet"
         )
+    check_database(place.mlflow_db)
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:

@@ -30,6 +30,7 @@ from forecast.model.bundle import Bundle
 from forecast.model.config import ModelConfig
 from forecast.model.forecaster import Forecaster
 from training.config import TrainingConfig
+from training.features import usable
 from training.fit import fit
 from training.records import EpochRecord
 from training.registry import CHAMPION, Registered, bundle_folder, register
@@ -71,21 +72,6 @@ class Trained:
     registered: Registered
     run_id: str
     report: BacktestReport | None
-
-
-def usable(panel: Panel, horizon: int) -> tuple[Panel, tuple[str, ...]]:
-    """The panel without the known features that do not reach the end of the horizon, and their names.
-
-    A model that learned to lean on a promotion plan is of no use where there is no plan.
-    """
-    last = panel.n_periods + horizon - 1
-    kept = {
-        name: values
-        for name, values in panel.known.items()
-        if values.shape[1] > last and np.isfinite(values[:, last]).any()
-    }
-    dropped = tuple(name for name in panel.known if name not in kept)
-    return replace(panel, known=kept), dropped
 
 
 def read_panel(home: Home, *, cutoff: np.datetime64 | None, horizon: int) -> Panel:

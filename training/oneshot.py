@@ -39,8 +39,9 @@ from forecast.demand.sources.table import TableColumns, read_table_panel
 from forecast.errors import UsageError
 from forecast.evaluation.rows import forecast_rows
 from forecast.model.forecaster import Forecaster
+from training.features import usable
 from training.files import check_output, write_parquet
-from training.jobs import fit_shown, usable
+from training.jobs import fit_shown
 from training.options import training_config
 
 
@@ -70,13 +71,6 @@ def read_config(path: Path | None, flags: Mapping[str, object]) -> OneShotConfig
     return read_model(path, {**content, **flags}, OneShotConfig)
 
 
-def check_features(columns: TableColumns) -> None:
-    """Raise UsageError where a known feature is also the demand or the stock: it would tell the future."""
-    for name in (columns.demand, columns.stocked_out):
-        if name in columns.known:
-            raise UsageError(f"columns.known: expected features known ahead, found {name!r}, which is not")
-
-
 def forecast_table(
     table: Path, config: OneShotConfig, *, cutoff: np.datetime64, horizon: int, out: Path
 ) -> dict[str, object]:
@@ -86,7 +80,6 @@ def forecast_table(
     Raises InputError for a table without good rows or a cutoff outside of it; UsageError for wrong settings.
     """
     check_output(out)
-    check_features(config.columns)
 
     def grid(keys: SeriesKeys, period: Period, start: np.datetime64, n_periods: int) -> EventGrid:
         first, last = (time.astype("M8[D]").item() for time in (start, start + n_periods * STEP[period]))

@@ -11,13 +11,15 @@ from forecast.model.forecaster import Forecaster
 from forecast.settings import load_settings
 from forecast.snapshot.pointer import move_pointer
 from forecast.snapshot.writer import write_snapshot
+from training.features import check_known
 from training.registry import find, load_bundle, version_of
 
 
 def publish(home: Home, *, bundle_id: str | None, cutoff: np.datetime64 | None, device: str) -> str:
     """Score all series with a bundle (the champion's when None) and put the snapshot in place; its id.
 
-    Raises NotFoundError without a champion, a bundle or demand; InputError for a cutoff outside of it.
+    Raises NotFoundError without a champion, a bundle or demand; InputError for a cutoff outside of it, and
+    where known features that the model was trained with do not reach over the horizon.
     """
     if bundle_id is None:
         champion = find(home)
@@ -27,6 +29,7 @@ def publish(home: Home, *, bundle_id: str | None, cutoff: np.datetime64 | None, 
     bundle = load_bundle(home, bundle_id)
     horizon = bundle.config.horizon
     panel = load_panel(home, cutoff=cutoff, horizon=horizon)
+    check_known(bundle.schema, panel, horizon)
     forecasts = Forecaster(bundle, device)(panel, horizon)
     first, last = (panel.time(i).astype("M8[D]").item() for i in (0, panel.events.intensity_GLE.shape[1]))
     events = load_events(home, load_settings(home), first, last)

@@ -9,10 +9,12 @@ from __future__ import annotations
 import json
 import logging
 import os
+import sqlite3
 import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
+from contextlib import closing
 from dataclasses import asdict
 from pathlib import Path
 from types import TracebackType
@@ -20,6 +22,7 @@ from typing import TYPE_CHECKING, Any, Final, Self
 
 from forecast.cli.output import plain
 from forecast.demand.panel import Panel
+from forecast.errors import IntegrityError
 from forecast.home import Home
 from training.records import EpochRecord
 
@@ -46,15 +49,27 @@ def tracking_uri(home: Home) -> str:
 
 
 def connect(home: Home) -> MlflowClient:
-    """A client of the home's store, which is made when it is not there."""
+    """A client of the home's store, which is made when it is not there. IntegrityError when it is damaged."""
     os.environ.update(ENVIRONMENT)
     home.mlflow_artifacts.mkdir(parents=True, exist_ok=True)
+    check_database(home.mlflow_db)
     from mlflow import MlflowClient
 
     for name in ("mlflow", "alembic"):
         logging.getLogger(name).setLevel(logging.ERROR)
     uri = tracking_uri(home)
     return MlflowClient(tracking_uri=uri, registry_uri=uri)
+
+
+def check_database(path: Path) -> None:
+    """Raise IntegrityError for a file that is no SQLite database: mlflow answers that with a page of text."""
+    if not path.is_file():
+        return
+    try:
+        with closing(sqlite3.connect(path)) as database:
+            database.execute("pragma schema_version").fetchone()
+    except sqlite3.DatabaseError as error:
+        raise IntegrityError(str(path), expected="MLflow's SQLite database", found=str(error)) from error
 
 
 class Run:

@@ -101,7 +101,8 @@ def _report(error: SurgecastError, *, debug: bool) -> int:
 def run(arguments: Sequence[str]) -> int:
     """Run one command line and return the exit status: 0 good, 1 failed, 2 wrong usage, 130 interrupted.
 
-    Expected errors end as one line on stderr; an unexpected one passes through to the interpreter's hook.
+    Expected errors, and what the system refuses, end as one line on stderr; an unexpected one passes through
+    to the interpreter's hook.
     """
     debug, rest = _take_debug(arguments)
     try:
@@ -114,6 +115,11 @@ def run(arguments: Sequence[str]) -> int:
         return error.exit_code
     except typer.Abort:
         _fail("aborted")
+        return 1
+    except OSError as error:  # a disk that is full or read-only, a file where a folder should be
+        if debug:
+            traceback.print_exception(error)
+        _fail(f"{error.filename}: {error.strerror}" if error.filename else str(error))
         return 1
     except KeyboardInterrupt:
         result = INTERRUPTED

@@ -153,8 +153,8 @@ def simulate(
     out: Annotated[
         Path, typer.Argument(metavar="OUT.parquet", help="File for `data import table`.", dir_okay=False)
     ],
-    series: Annotated[int, typer.Option(help="Number of series.")] = 1_000,
-    periods: Annotated[int, typer.Option(help="Observed periods.")] = 730,
+    series: Annotated[int, typer.Option(min=1, help="Number of series.")] = 1_000,
+    periods: Annotated[int, typer.Option(min=1, help="Observed periods.")] = 730,
     period: Annotated[Literal["hour", "day", "week"], typer.Option(help="Length of a period.")] = "day",
     seed: Annotated[int, typer.Option(help="The same seed gives the same data.")] = 0,
 ) -> None:

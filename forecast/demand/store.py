@@ -21,6 +21,7 @@ from pathlib import Path
 import polars as pl
 import pyarrow as pa
 from deltalake import DeltaTable
+from deltalake.exceptions import DeltaError
 
 from forecast.demand.delta import Tally, append, read, write, write_chunks
 from forecast.demand.gate import count_reasons
@@ -185,7 +186,12 @@ class DemandStore:
         ledger = self.ledger()
         if ledger.is_empty():
             raise NotFoundError("demand store", expected="imported demand", found=f"none in {self.folder}")
-        return DeltaTable(str(self.folder / name), version=ledger[f"{name}_version"][-1])
+        wanted = ledger[f"{name}_version"][-1]
+        try:
+            return DeltaTable(str(self.folder / name), version=wanted)
+        except DeltaError as error:
+            found = str(error).splitlines()[0]
+            raise IntegrityError(name, expected=f"version {wanted} of the table", found=found) from error
 
     def _table(self, name: str) -> pl.DataFrame:
         return read(self.folder / name, self._delta(name).version())

@@ -12,6 +12,7 @@ import time
 from pathlib import Path
 
 import pytest
+import torch
 from mlflow import MlflowClient
 from mlflow.entities import Run as MlflowRun
 
@@ -165,7 +166,14 @@ def test_ctrl_c_ends_with_130_and_leaves_nothing_half_written(home: Home) -> Non
         (["--minutes", "0"], 2, "greater than 0"),
         (["--steps", "0"], 2, "--steps"),
         (["--horizon", "0"], 2, "--horizon"),
+        (["--horizon", "9999"], 2, "training.horizon: expected less than or equal to 720, found 9999"),
         (["--device", "tpu"], 2, "--device"),
+        pytest.param(
+            ["--device", "cuda"],
+            2,
+            "device: expected one that this machine has (cpu), found cuda",
+            marks=pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has CUDA"),
+        ),
     ],
 )
 def test_wrong_wishes_are_refused(
@@ -186,6 +194,57 @@ def test_a_home_without_demand_or_model_says_so(tmp_path: Path, capsys: pytest.C
     assert "surgecast train" in capsys.readouterr().err
     with pytest.raises(NotFoundError):
         find(Home(tmp_path))
+
+
+@pytest.mark.parametrize("demand", ["0", "7"])
+def test_all_zeros_and_a_single_day_are_trained_on_or_refused_in_one_line(
+    tmp_path: Path, demand: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    days = 30 if demand == "0" else 1
+    table, home = tmp_path / "t.csv", str(tmp_path / "home")
+    table.write_text(
+        "item,time,demand\n" + "".join(f"a,2024-01-{day:02},{demand}\n" for day in range(1, days + 1))
+    )
+    assert run(["data", "import", "table", str(table), "--period", "day", "--home", home]) == 0
+    few = ["--horizon", "3", "--steps", "2", "--backtest-origins", "0", "--device", "cpu"]
+    status = run(["train", "--home", home, *few])
+    errors = capsys.readouterr().err.splitlines()
+    if demand == "0":
+        assert (status, errors) == (
+            1,
+            ["error: demand: expected at least one period with demand, found none"],
+        )
+        assert not Home(Path(home)).bundles_dir.exists()
+    else:
+        assert (status, run(["publish", "--home", home])) == (0, 0)
+
+
+def test_a_cutoff_without_the_plan_that_the_model_needs_names_the_ways_out(
+    home: Home, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = Pointer.read(home)
+    assert run(["publish", "--home", str(home.root), "--cutoff", "2023-05-28", "--device", "cpu"]) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(
+        "error: known features: expected discount, price for the 7 periods after 2023-05-28"
+    )
+    assert "earlier --cutoff, or train again" in line
+    assert Pointer.read(home) == before
+
+
+def test_a_damaged_mlflow_database_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    damaged = Home(tmp_path).mlflow_db
+    damaged.parent.mkdir()
+    damaged.write_bytes(b"no database at all" * 100)
+    for command in ("publish", "mlflow"):
+        assert run([command, "--home", str(tmp_path)]) == 1
+        (line,) = capsys.readouterr().err.splitlines()
+        assert line == f"error: {damaged}: expected MLflow's SQLite database, found file is not a database"
+
+
+def test_an_unknown_alias_is_not_found(home: Home) -> None:
+    with pytest.raises(NotFoundError, match="challenger"):
+        find(home, "challenger")
 
 
 def test_an_unknown_bundle_is_refused(home: Home, capsys: pytest.CaptureFixture[str]) -> None:

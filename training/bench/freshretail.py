@@ -16,8 +16,9 @@ from forecast.evaluation.freshretail import freshretail_rows, score_freshretail
 from forecast.model.forecaster import Forecaster
 from training.bench.m5 import FIT_SHARE
 from training.config import TrainingConfig
+from training.features import usable
 from training.files import check_output, write_parquet
-from training.jobs import fit_shown, usable
+from training.jobs import fit_shown
 
 
 def bench_freshretail(

@@ -127,6 +127,15 @@ def no_events(keys: SeriesKeys, period: Period, start: np.datetime64, n_periods:
 
 
 def _check_columns(files: Sequence[Path], columns: TableColumns) -> None:
+    """Raise UsageError for a column in two roles. Demand or stock as a feature would tell the future."""
+    single = (*KEYS, "time", "demand", "stocked_out")
+    roles: dict[str, tuple[str, ...]] = {name: (getattr(columns, name),) for name in single}
+    roles |= {"known": columns.known, "static": columns.static}
+    for role in ("time", "demand", "stocked_out"):
+        for name, taken in roles.items():
+            if name != role and getattr(columns, role) in taken:
+                found = getattr(columns, role)
+                raise UsageError(f"columns.{name}: expected another column than {role}'s, found {found!r}")
     features = [*columns.known, *columns.static]
     for name in features:
         if name in RESERVED or features.count(name) > 1:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from datetime import UTC, datetime, timedelta
@@ -200,13 +201,71 @@ def test_useless_tables_are_refused_in_one_line(
 def test_wrong_flags_and_files_are_named(tmp_path: Path, surgecast: Surgecast) -> None:
     good = table(tmp_path, HEADER + daily(["1", "2"]))
     assert "price" in surgecast.bad("import", "table", good, "--known", "price")
-    assert "'demand' twice" in surgecast.bad("import", "table", good, "--known", "demand")
+    assert "'price' twice" in surgecast.bad("import", "table", good, "--known", "price", "--static", "price")
     assert "nothing there" in surgecast.bad("import", "table", tmp_path / "no.csv")
     assert "a .parquet, .csv or .tsv file" in surgecast.bad("import", "table", table(tmp_path, "x", "t.xls"))
     assert "readable" in surgecast.bad("import", "table", table(tmp_path, "not parquet", "t.parquet"))
     assert "calendar.parquet" in surgecast.bad("import", "m5", tmp_path)
     assert "order_lines.parquet" in surgecast.bad("import", "online-retail", tmp_path)
     assert "train_hourly.parquet" in surgecast.bad("import", "freshretail", tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("mapped", "field"),
+    [
+        ('demand = "sales"\nknown = ["sales"]', "columns.known: expected another column than demand's"),
+        ('demand = "sales"\nstatic = ["sales"]', "columns.static: expected another column than demand's"),
+        ('demand = "sales"\nitem = "sales"', "columns.item: expected another column than demand's"),
+        ('demand = "sales"\nstocked_out = "oos"\nknown = ["oos"]', "another column than stocked_out's"),
+        ('time = "sales"\ndemand = "sales"', "columns.demand: expected another column than time's"),
+    ],
+)
+def test_a_feature_that_tells_the_future_is_refused(
+    tmp_path: Path, surgecast: Surgecast, mapped: str, field: str
+) -> None:
+    path = table(tmp_path, "item,time,sales,oos\na,2024-01-01,1,0\na,2024-01-02,2,0\n")
+    mapping = table(tmp_path, f"[columns]\n{mapped}\n", "map.toml")
+    status, out, err = surgecast("data", "import", "table", path, "--map", mapping, "--period", "day")
+    assert (status, out) == (2, "")
+    assert field in err
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        HEADER,
+        "item,time\na,2024-01-01\n",
+        HEADER + daily(["-1", "1e12", "inf"]),
+        HEADER + daily(["1", "2"]) + "a,x,p,2024-01-03T00:00:00Z,1\n",
+        HEADER + "".join(daily(["1"], f"2024-0{month}-01") for month in range(1, 6)),
+        "item,time,demand\n" + "".join(f"a,2024-01-01 0{hour}:00:00,1\n" for hour in range(9)),
+    ],
+    ids=["empty", "no rows", "no column", "all bad", "mixed zones", "no period", "another period"],
+)
+def test_a_refused_import_loses_nothing_that_is_stored(
+    tmp_path: Path, home: Path, surgecast: Surgecast, text: str
+) -> None:
+    surgecast.good("import", "table", table(tmp_path, HEADER + daily(["4", "5", "6"])))
+    before = surgecast.good("show")
+    surgecast.bad("import", "table", table(tmp_path, text, "bad.csv"))
+    assert {**surgecast.good("show"), "bytes": 0} == {**before, "bytes": 0}
+    np.testing.assert_array_equal(load_panel(Home(home)).demand_ST, [[4, 5, 6]])
+
+
+def test_a_home_that_cannot_be_written_is_named(tmp_path: Path, home: Path, surgecast: Surgecast) -> None:
+    path = table(tmp_path, HEADER + daily(["1", "2"]))
+    home.mkdir()
+    (home / "demand").write_text("a file where a folder should be")
+    assert f"{home / 'demand'}: File exists" in surgecast.bad("import", "table", path)
+    surgecast.home = path
+    assert "--home" in surgecast.bad("show")
+
+
+def test_a_store_without_one_of_its_tables_is_named(tmp_path: Path, home: Path, surgecast: Surgecast) -> None:
+    surgecast.good("import", "table", table(tmp_path, HEADER + daily(["1", "2"])))
+    shutil.rmtree(home / "demand" / "series")
+    assert "series: expected version 0 of the table" in surgecast.bad("show")
 
 
 @pytest.mark.parametrize("name", ["demand", "series", "imports"])
