@@ -21,6 +21,9 @@ from forecast.model.schema import FeatureSchema
 
 BASE_PATCHES = {"hour": 14, "day": 8, "week": 8}
 """Patches whose mean is the base that a lift is measured against."""
+SPIKE_MEAN = 8.0
+SPIKE_SIZE = 4.0
+"""How often the trailing mean, and the mean size of a sale, a period may count for in a level."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,11 +31,10 @@ class PanelTensors:
     """What the model reads; every tensor lies on one device.
 
     demand_ST: units, 0 where unobserved. observed_ST: 1 where demand counts as demand (present and in stock).
-    stocked_out_ST: share of the
-    period without stock. cumulative_ST1: running sum of observed demand and of observations, for means over
-    any span.
+    stocked_out_ST: share of the period without stock.
+    demand_sum_ST, observed_sum_ST: (S, T + 1) sums of observed demand, its spikes cut, and of observations.
     known_SPF: standardised known-future features. calendar_LC, events_GLE, analog_GL: shared by series.
-    lift_UL: log ratio of a union's total to its trailing base. codes_SN: static categories, 0 = unknown.
+    lift_UT: log ratio of a union's total to its trailing base. codes_SN: static categories, 0 = unknown.
     """
 
     demand_ST: Tensor
@@ -88,7 +90,7 @@ def build_tensors(
         demand_ST=demand_ST,
         observed_ST=observed_ST,
         stocked_out_ST=None if panel.stocked_out_ST is None else tensor(np.nan_to_num(panel.stocked_out_ST)),
-        demand_sum_ST=_running_sum(demand_ST * observed_ST),
+        demand_sum_ST=_running_sum(_without_spikes(demand_ST * observed_ST, config)),
         observed_sum_ST=_running_sum(observed_ST),
         known_SPF=tensor(schema.standardise(panel, horizon)),
         calendar_LC=tensor(calendar),
@@ -99,6 +101,28 @@ def build_tensors(
         unions_S2=tensor(unions),
         codes_SN=tensor(schema.encode_statics(panel)),
     )
+
+
+def _without_spikes(demand_ST: Tensor, config: ModelConfig) -> Tensor:
+    """Demand with its spikes cut, so that a peak does not set the level of the days after it.
+
+    A period counts for at most SPIKE_MEAN times the trailing mean, or SPIKE_SIZE times the mean of the
+    trailing periods that sold anything, whichever is more; the first few sales of a series are never cut.
+    """
+    year = min(config.year, demand_ST.shape[1])
+    total_ST = _before(_running_sum(demand_ST), year)
+    wanted_ST = _before(_running_sum((demand_ST > 0).float()), year)
+    recent = min(8 * config.patch, demand_ST.shape[1])
+    mean_ST = _before(_running_sum(demand_ST), recent) / recent
+    size_ST = total_ST / wanted_ST.clamp(min=1)
+    most_ST = torch.maximum(SPIKE_MEAN * mean_ST, SPIKE_SIZE * size_ST)
+    return torch.where(wanted_ST >= 8, torch.minimum(demand_ST, most_ST), demand_ST)
+
+
+def _before(running_ST: Tensor, n: int) -> Tensor:
+    """(S, T) sums over the n periods before each period, from (S, T + 1) running sums."""
+    ends_ST = running_ST[:, :-1]
+    return ends_ST - torch.nn.functional.pad(ends_ST, (n, 0))[:, : ends_ST.shape[1]]
 
 
 def _running_sum(values_ST: Tensor) -> Tensor:

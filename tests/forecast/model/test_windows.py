@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 
 import numpy as np
@@ -13,7 +14,7 @@ from forecast.model.network import SurgeNet
 from forecast.model.schema import FeatureSchema
 from forecast.model.tensors import PanelTensors, build_tensors
 from forecast.model.windows import SPANS, gather_targets, gather_windows
-from tests.forecast.model.conftest import small_config
+from tests.forecast.model.conftest import small_config, small_panel
 
 
 @pytest.fixture
@@ -30,6 +31,17 @@ def in_stock(panel: Panel, series: int) -> np.ndarray:
     return np.where(panel.stocked_out_ST[series] > 0, np.nan, demand)
 
 
+def without_spikes(demand: np.ndarray, recent: int, year: int) -> np.ndarray:
+    """A period counts for at most 8 times the mean before it or 4 times the mean sale before it."""
+    filled, result = np.nan_to_num(demand), demand.copy()
+    for t in range(len(demand)):
+        before = filled[max(t - year, 0) : t]
+        if (before > 0).sum() >= 8:
+            most = max(8 * filled[max(t - recent, 0) : t].sum() / recent, 4 * before[before > 0].mean())
+            result[t] = min(demand[t], most) if np.isfinite(demand[t]) else np.nan
+    return result
+
+
 def mean_before(demand: np.ndarray, end: int, n: int) -> tuple[float, int]:
     past = demand[max(end - n, 0) : end]
     past = past[np.isfinite(past)]
@@ -42,7 +54,11 @@ def test_scale_and_trailing_means_are_those_of_a_plain_loop(panel: Panel, tensor
     series = torch.tensor([0, 5, 11])
     windows = gather_windows(tensors, series, torch.full((3,), end), config, config.origins)
     for b, s in enumerate(series.tolist()):
-        demand = in_stock(panel, s)
+        demand = without_spikes(
+            in_stock(panel, s),
+            min(8 * config.patch, panel.n_periods),
+            min(config.year, panel.n_periods),
+        )
         n_patches = config.context + config.origins - 1
         for w in range(n_patches):
             stop = end - config.patch * (n_patches - 1 - w)
@@ -110,3 +126,19 @@ def test_an_origin_answers_the_same_alone_and_among_many(panel: Panel, network: 
     alone = network(whole, gather_windows(whole, torch.arange(12), ends, config, 1), 1)
     torch.testing.assert_close(many.mean_BOH[:, -1:], alone.mean_BOH)
     assert (many.quantiles_BOHQ.diff(dim=-1) >= 0).all()
+
+
+def test_a_spike_in_the_context_does_not_set_the_level_after_it() -> None:
+    panel = small_panel("day")
+    config = small_config("day")
+    schema = FeatureSchema.fit(panel, config.horizon)
+    spiked = panel.demand_ST.copy()
+    day = panel.n_periods - 10
+    spiked[:, day] = 50 * np.nanmax(panel.demand_ST[:, :day], axis=1)
+    scales = []
+    for demand in (panel.demand_ST, spiked):
+        source = dataclasses.replace(panel, demand_ST=demand, stocked_out_ST=None)
+        whole = build_tensors(source, config, schema, torch.device("cpu"), horizon=0)
+        windows = gather_windows(whole, torch.arange(12), torch.full((12,), panel.n_periods), config, 1)
+        scales.append(windows.scale_BW[:, -1])
+    assert (scales[1] < 1.5 * scales[0] + 0.1).all()
