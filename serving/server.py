@@ -28,6 +28,12 @@ log = logging.getLogger("surgecast.serving")
 
 FORECASTS: Final[str] = forecast_pb2.DESCRIPTOR.services_by_name["ForecastService"].full_name
 MODELS: Final[str] = model_pb2.DESCRIPTOR.services_by_name["ModelService"].full_name
+SERVICES: Final = ("", FORECASTS, MODELS)
+SERVING: Final = health_pb2.HealthCheckResponse.SERVING
+NOT_SERVING: Final = health_pb2.HealthCheckResponse.NOT_SERVING
+PUBLICATION: Final = "surgecast.publication"
+"""Name in the health service that is NOT_SERVING while the published snapshot is refused and a former one
+serves; `GetServingModel` says why."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,7 +83,7 @@ class Server:
         """Begin to serve; BusyError when the port is taken, NotFoundError or IntegrityError when
         nothing can be served.
         """
-        self._set_health(health_pb2.HealthCheckResponse.NOT_SERVING)
+        self._set_health(NOT_SERVING, *SERVICES, PUBLICATION)
         self.port = self._bind()
         self._server.start()
         try:
@@ -85,8 +91,9 @@ class Server:
         except SurgecastError:
             self._server.stop(None)
             raise
-        self.store.follow()
-        self._set_health(health_pb2.HealthCheckResponse.SERVING)
+        self._report_publication()
+        self.store.follow(changed=self._report_publication)
+        self._set_health(SERVING, *SERVICES)
 
     @property
     def address(self) -> str:
@@ -107,8 +114,13 @@ class Server:
         except RuntimeError as error:  # grpc says no more than that it failed
             raise BusyError("port", expected=f"to listen on {address}", found=str(error)) from error
 
-    def _set_health(self, status: health_pb2.HealthCheckResponse.ServingStatus) -> None:
-        for service in ("", FORECASTS, MODELS):
+    def _report_publication(self) -> None:
+        self._set_health(SERVING if self.store.refused is None else NOT_SERVING, PUBLICATION)
+
+    def _set_health(
+        self, status: health_pb2.HealthCheckResponse.ServingStatus.ValueType, *services: str
+    ) -> None:
+        for service in services:
             self._health.set(service, status)
 
 

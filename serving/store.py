@@ -172,7 +172,7 @@ class SnapshotStore:
 
     def follow(self, interval: float = 0.5, changed: Callable[[], None] = lambda: None) -> None:
         """Look at the pointer every `interval` seconds in a thread of its own, until `close`; call
-        `changed` after each swap.
+        `changed` when another snapshot serves or is refused.
         """
         self._watcher = threading.Thread(
             target=self._watch, args=(interval, changed), name="pointer", daemon=True
@@ -186,42 +186,45 @@ class SnapshotStore:
             self._watcher.join()
 
     def refresh(self) -> bool:
-        """Obey the pointer if it moved; whether another snapshot serves now."""
+        """Obey the pointer if it moved; whether another snapshot serves or is refused now."""
+        served, refused = self._served, self.refused
         try:
             pointer = Pointer.read(self._home)
-        except SurgecastError as error:
-            if self.refused is None or self.refused.reason != str(error):
-                self._refuse("", error)
-            return False
-        if pointer == self._seen:
-            return False
-        self._seen = pointer
+        except (SurgecastError, OSError) as error:
+            self._seen = None  # whatever it says when it can be read again is looked at
+            self._refuse("", error)
+        else:
+            if pointer != self._seen:
+                self._obey(pointer)
+        return self._served is not served or self.refused != refused
+
+    def _obey(self, pointer: Pointer) -> None:
         serves = self._served.snapshot.manifest.id if self._served else None
-        if pointer.snapshot == serves:
-            self.refused = None
-            return False
         try:
-            self._served = self._open(pointer.snapshot)
+            if pointer.snapshot != serves:
+                self._served = self._open(pointer.snapshot)
+                log.info("serving %s", pointer.snapshot)
         except (IntegrityError, NotFoundError) as error:
             self._refuse(pointer.snapshot, error)
-            return False
-        self.refused = None
-        log.info("serving %s", pointer.snapshot)
-        return True
+        except OSError as error:  # a full table of files, a lost disk: it may pass, so it is tried again
+            self._refuse(pointer.snapshot, error)
+            return
+        else:
+            self.refused = None
+        self._seen = pointer
 
     def _open(self, snapshot: str) -> Served:
         served = Served(Snapshot.open(self._home.snapshots_dir / snapshot))
         served.warm()
         return served
 
-    def _refuse(self, snapshot: str, error: SurgecastError) -> None:
-        self.refused = Refused(snapshot=snapshot, reason=str(error))
-        log.error("refused snapshot %s: %s", snapshot or "(pointer)", error)
+    def _refuse(self, snapshot: str, error: SurgecastError | OSError) -> None:
+        refused = Refused(snapshot=snapshot, reason=str(error))
+        if refused != self.refused:
+            log.error("refused snapshot %s: %s", snapshot or "(pointer)", error)
+        self.refused = refused
 
     def _watch(self, interval: float, changed: Callable[[], None]) -> None:
         while not self._stop.wait(interval):
-            try:
-                if self.refresh():
-                    changed()
-            except OSError as error:  # a full table of files or a lost disk must not end the watch
-                log.error("cannot look at the pointer: %s", error)
+            if self.refresh():
+                changed()

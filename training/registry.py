@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
 MODEL: Final = "surgecast"
 CHAMPION: Final = "champion"
-CHALLENGER: Final = "challenger"
 ARTIFACT: Final = "bundle"
 
 

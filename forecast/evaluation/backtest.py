@@ -59,15 +59,6 @@ class BacktestReport:
         steps = np.arange(self.horizon)
         return self._frame("step", {i + 1: (steps == i)[None, :] for i in range(self.horizon)})
 
-    def by_origin(self) -> pl.DataFrame:
-        """Accuracy by origin: columns origin, forecaster, metrics."""
-        row_origin_R = np.arange(len(self.origins)).repeat(self.n_series)
-        masks = {
-            origin: (row_origin_R == i)[:, None]
-            for i, origin in enumerate(self.origins.astype("M8[us]").tolist())
-        }
-        return self._frame("origin", masks)
-
     def difference(self, first: str, second: str, *, where: str = ALL, seed: int = 0) -> Interval:
         """95 % bootstrap interval (by series) of the WQL of `first` minus that of `second` on a slice."""
         one, other = self._of(first), self._of(second)

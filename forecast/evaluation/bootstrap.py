@@ -24,11 +24,6 @@ class Interval:
     low: float
     high: float
 
-    @property
-    def excludes_zero(self) -> bool:
-        """Whether the difference is more than chance at the interval's level."""
-        return self.low > 0 or self.high < 0
-
 
 def paired_difference(
     first_S: Doubles,

@@ -17,9 +17,8 @@ import numpy as np
 
 from forecast.demand.panel import Floats, Panel
 from forecast.errors import InputError
-from forecast.evaluation.m5_hierarchy import Doubles, LevelForecasts, M5Hierarchy, aggregate
-from forecast.evaluation.metrics import COVERAGES, Pit, coverage, pinball, pit_bounds
-from forecast.forecasts import Forecasts
+from forecast.evaluation.m5_hierarchy import Doubles, LevelForecasts, M5Hierarchy
+from forecast.evaluation.metrics import COVERAGES, coverage, pinball, pit_bounds
 from forecast.quantiles import DECILES, LEVELS, M5_NINE
 
 WEIGHT_DAYS: Final[int] = 28
@@ -85,22 +84,12 @@ class M5Scorer:
         )
         return cls(hierarchy=hierarchy, scales=scales)
 
-    def wrmsse_by_level(self, truth_SH: Floats, mean_SH: Floats) -> tuple[float, ...]:
-        """Weighted RMSSE of each level for points (S, H), without scenarios; WRMSSE is their mean."""
-        totals = self.hierarchy.totals
-        return tuple(
-            wrmsse_of_nodes(truth_NH, mean_NH, scales)
-            for truth_NH, mean_NH, scales in zip(totals(truth_SH), totals(mean_SH), self.scales, strict=True)
-        )
-
-    def score(self, truth_SH: Floats, forecasts: Forecasts) -> M5Scores:
-        """All scores of a forecast of the panel's series (same rows) against the truth, units."""
-        if truth_SH.shape != forecasts.mean_SH.shape:
-            raise InputError("truth", expected=str(forecasts.mean_SH.shape), found=str(truth_SH.shape))
-        return self.score_levels(truth_SH, aggregate(forecasts, self.hierarchy))
-
-    def score_levels(self, truth_SH: Floats, levels: Sequence[LevelForecasts]) -> M5Scores:
-        """The same from forecasts that are aggregated already (`m5_hierarchy.aggregate`)."""
+    def score(self, truth_SH: Floats, levels: Sequence[LevelForecasts]) -> M5Scores:
+        """All scores of a forecast of the panel's series, aggregated by `m5_hierarchy.aggregate`, against the
+        truth (same rows), units.
+        """
+        if truth_SH.shape != levels[-1].mean_NH.shape:
+            raise InputError("truth", expected=str(levels[-1].mean_NH.shape), found=str(truth_SH.shape))
         wrmsse: list[float] = []
         wspl: list[float] = []
         coverage: list[tuple[float, ...]] = []
@@ -120,25 +109,6 @@ class M5Scorer:
             wspl_by_level=tuple(wspl),
             coverage_by_level=tuple(coverage),
         )
-
-
-def score_m5(truth_SH: Floats, forecasts: Forecasts, panel: Panel) -> M5Scores:
-    """Score a forecast made at the panel's end; see `M5Scorer`."""
-    return M5Scorer.at(panel).score(truth_SH, forecasts)
-
-
-def pits_by_level(
-    truth_SH: Floats, levels: Sequence[LevelForecasts], numbers: Sequence[int] = (1, 3, 9, 12)
-) -> dict[str, Pit]:
-    """`level 1` ... -> bounds of the probability integral transform of its nodes, for
-    `plots.plot_calibration`.
-    """
-    return {
-        f"level {number}": pit_bounds(
-            levels[number - 1].level.total(truth_SH), levels[number - 1].quantiles_NHQ
-        )
-        for number in numbers
-    }
 
 
 def wrmsse_of_nodes(truth_NH: Doubles, mean_NH: Doubles, scales: NodeScales) -> float:

@@ -7,14 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 import polars as pl
 
-from forecast.evaluation.m5_hierarchy import LevelForecasts, M5Hierarchy, aggregate
+from forecast.evaluation.m5_hierarchy import LevelForecasts
 from forecast.evaluation.rows import quantile_lists
-from forecast.forecasts import Forecasts
-
-
-def aggregate_rows(forecasts: Forecasts, hierarchy: M5Hierarchy, *, first_day: int) -> pl.DataFrame:
-    """Rows of all 12 levels; see `level_rows`."""
-    return level_rows(aggregate(forecasts, hierarchy), first_day=first_day)
 
 
 def level_rows(levels: Sequence[LevelForecasts], *, first_day: int) -> pl.DataFrame:

@@ -98,8 +98,7 @@ def plot_fans(panel: Panel, truth_SH: Floats, forecasts: Forecasts, rows: Mappin
 def plot_calibration(pits: Mapping[str, Pit], n_bins: int = 20) -> Figure:
     """PIT histograms (flat when calibrated) and coverage of central bands against their nominal share.
 
-    `pits`: name -> bounds of the transform, such as a forecaster's (`Statistics.pit`) or a level's
-    (`m5.pits_by_level`).
+    `pits`: name -> bounds of the transform, such as a forecaster's (`Statistics.pit`).
     """
     figure = _figure(10, 4.2)
     left, right = _axes(figure, 1, 2)

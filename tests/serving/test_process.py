@@ -8,6 +8,7 @@ import time
 
 import grpc
 import pytest
+from grpc_health.v1 import health_pb2, health_pb2_grpc
 from surgecast.v1 import forecast_pb2 as pb
 
 from forecast.home import Home
@@ -57,6 +58,13 @@ def flip(path):
     path.write_bytes(content)
 
 
+def publication_status(address):
+    with grpc.insecure_channel(address) as channel:
+        request = health_pb2.HealthCheckRequest(service="surgecast.publication")
+        status = health_pb2_grpc.HealthStub(channel).Check(request, timeout=10).status
+    return health_pb2.HealthCheckResponse.ServingStatus.Name(status)
+
+
 def answer_bytes(address):
     request = pb.GetForecastRequest(key=pb.SeriesKey(**KEY), view=pb.FORECAST_VIEW_FULL)
     with grpc.insecure_channel(address) as channel:
@@ -87,6 +95,7 @@ def test_a_damaged_publication_is_refused_while_serving(own_home, publish_to, ma
 
     good = publish_to(make_publication(0))
     server = spawn(own_home)
+    assert publication_status(server.address) == "SERVING"
     bad = publish_to(make_publication(1), "4", move=False)
     flip(own_home.snapshots_dir / bad / "quantiles.npy")
     with Client(server.address) as client:
@@ -94,7 +103,14 @@ def test_a_damaged_publication_is_refused_while_serving(own_home, publish_to, ma
         refused = until(lambda: client.serving_model().refused)
         assert "quantiles.npy" in refused
         assert client.forecast(**KEY).source.snapshot == good
-    until(lambda: any(f"refused snapshot {bad}" in line for line in server.lines))
+        until(lambda: any(f"refused snapshot {bad}" in line for line in server.lines))
+        until(lambda: publication_status(server.address) == "NOT_SERVING")
+        own_home.pointer_file.write_bytes(b"\xff garbage")
+        until(lambda: "serving.json: expected a pointer in JSON" in client.serving_model().refused)
+        assert client.forecast(**KEY).source.snapshot == good
+        move_pointer(own_home, good)
+        until(lambda: publication_status(server.address) == "SERVING")
+        assert client.serving_model().refused == ""
 
 
 def test_started_on_a_damaged_snapshot_it_serves_the_former(own_home, publish_to, make_publication, spawn):
@@ -106,6 +122,7 @@ def test_started_on_a_damaged_snapshot_it_serves_the_former(own_home, publish_to
     assert "mean.npy" in server.ready["refused"]
     with Client(server.address) as client:
         assert "mean.npy" in client.serving_model().refused
+    assert publication_status(server.address) == "NOT_SERVING"
 
 
 def test_nothing_good_to_serve_ends_with_one_line(own_home, publish_to, publication):

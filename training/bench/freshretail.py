@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from datetime import date, timedelta
 from pathlib import Path
 
@@ -13,12 +13,10 @@ from forecast.cli.output import say
 from forecast.demand.sources.freshretail import FILE, read_freshretail_panel
 from forecast.errors import NotFoundError
 from forecast.evaluation.freshretail import freshretail_rows, score_freshretail
-from forecast.model.forecaster import Forecaster
-from training.bench.m5 import FIT_SHARE
+from training.bench.fitting import fit_and_forecast
 from training.config import TrainingConfig
 from training.features import usable
 from training.files import check_output, write_parquet
-from training.jobs import fit_shown
 
 
 def bench_freshretail(
@@ -36,21 +34,11 @@ def bench_freshretail(
     panel, dropped = usable(read_freshretail_panel(folder, cutoff), horizon)
     if dropped:
         say(f"left out, not known for the {horizon} days after {cutoff}: {', '.join(dropped)}")
-    if training.minutes is not None:
-        left = FIT_SHARE * training.minutes - (time.monotonic() - started) / 60
-        training = replace(training, minutes=max(left, 0.01))
-    fit_started = time.monotonic()
-    bundle = fit_shown(panel, horizon, training, f"training up to {cutoff}", lambda _record: None)
-    fit_seconds = time.monotonic() - fit_started
-    forecasts = Forecaster(bundle, training.device)(panel, horizon)
+    title = f"training up to {cutoff}"
+    forecasts, results = fit_and_forecast(panel, horizon, training, title=title, started=started)
     rows = freshretail_rows(forecasts)
     write_parquet(rows, out)
-    results = {
-        "series": float(panel.n_series),
-        "rows": float(rows.height),
-        "steps": float(bundle.facts["steps"]),
-        "fit_seconds": fit_seconds,
-    }
+    results["rows"] = float(rows.height)
     if last > cutoff:
         whole = read_freshretail_panel(folder, min(last, cutoff + timedelta(days=horizon)))
         scores = score_freshretail(whole, forecasts)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
@@ -15,14 +14,11 @@ from forecast.demand.sources.m5 import read_m5, read_m5_panel
 from forecast.evaluation.m5 import M5Scorer
 from forecast.evaluation.m5_hierarchy import LevelForecasts, M5Hierarchy, aggregate
 from forecast.evaluation.m5_rows import level_rows
-from forecast.model.forecaster import Forecaster
+from training.bench.fitting import fit_and_forecast
 from training.config import TrainingConfig
 from training.files import check_output, write_parquet
-from training.jobs import fit_shown
 
 HORIZON: Final = 28
-FIT_SHARE: Final = 0.9
-"""Of the minutes; the rest is for forecasts, scenarios of all levels and scores."""
 
 
 def bench_m5(folder: Path, *, cutoff: int, out: Path, training: TrainingConfig) -> dict[str, float]:
@@ -35,26 +31,15 @@ def bench_m5(folder: Path, *, cutoff: int, out: Path, training: TrainingConfig) 
     check_output(out)
     started = time.monotonic()
     panel = read_m5_panel(folder, cutoff)
-    if training.minutes is not None:
-        left = FIT_SHARE * training.minutes - (time.monotonic() - started) / 60
-        training = replace(training, minutes=max(left, 0.01))
-    fit_started = time.monotonic()
-    bundle = fit_shown(panel, HORIZON, training, f"training on M5 up to day {cutoff}", lambda _record: None)
-    fit_seconds = time.monotonic() - fit_started
-    forecasts = Forecaster(bundle, training.device)(panel, HORIZON)
+    title = f"training on M5 up to day {cutoff}"
+    forecasts, results = fit_and_forecast(panel, HORIZON, training, title=title, started=started)
     levels = aggregate(forecasts, M5Hierarchy.from_panel(panel))
     rows = level_rows(levels, first_day=cutoff + 1)
     write_parquet(rows, out)
-    results = {
-        "series": float(panel.n_series),
-        "rows": float(rows.height),
-        "steps": float(bundle.facts["steps"]),
-        "fit_seconds": fit_seconds,
-        "coherence_error": coherence_error(levels),
-    }
+    results |= {"rows": float(rows.height), "coherence_error": coherence_error(levels)}
     truth_SH = known_truth(folder, cutoff)
     if truth_SH is not None:
-        scores = M5Scorer.at(panel).score_levels(truth_SH, levels)
+        scores = M5Scorer.at(panel).score(truth_SH, levels)
         results |= {"wrmsse": scores.wrmsse, "wspl": scores.wspl, "wql": scores.wql, "bias": scores.bias}
         for number in range(1, 13):
             results[f"wrmsse_level_{number}"] = scores.wrmsse_by_level[number - 1]

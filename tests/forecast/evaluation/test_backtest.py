@@ -67,10 +67,6 @@ def test_scores_are_those_of_the_periods_after_each_origin():
     fifth = step.filter((step["step"] == 5) & (step["forecaster"] == "six")).row(0, named=True)
     assert fifth["n"] == 23
     assert fifth["wape"] == pytest.approx(np.nansum(np.abs(truth[:, 4] - 6)) / np.nansum(truth[:, 4]))
-    origins = report.by_origin()
-    second = origins.filter(origins["forecaster"] == "six").row(1, named=True)
-    assert second["origin"] == panel.time(105).item()
-    assert second["units"] == np.nansum(truth[12:])
     assert headline(report)["wape/seven"] == pytest.approx(row["wape"])
 
 
@@ -108,9 +104,9 @@ def test_a_real_difference_is_told_from_chance():
     }
     assert difference.estimate == pytest.approx(table["good"] - table["poor"])
     assert difference.low < difference.estimate < difference.high < 0
-    assert difference.excludes_zero
     assert report.difference("good", "poor", where="event sale").high < 0
-    assert not report.difference("good", "good").excludes_zero
+    same = report.difference("good", "good")
+    assert same.low <= 0 <= same.high
     with pytest.raises(UsageError, match="forecaster: expected one of good, poor, found best"):
         report.difference("best", "poor")
     with pytest.raises(UsageError, match=r"slice: expected one of all, fast.* found monday"):
