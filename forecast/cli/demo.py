@@ -182,7 +182,7 @@ class _Walk:
         for bar in bars([row for row in backtest["table"] if row["slice"] == "all"]):
             typer.echo(
                 f"bar {'reached' if bar.met else 'MISSED'}: WQL at least {bar.wanted:.0%} under"
-                f" {bar.baseline}, is {bar.found:.1%} under it"
+                f" {bar.baseline}; it is {abs(bar.found):.1%} {'under' if bar.found >= 0 else 'over'} it"
             )
         typer.echo("More slices, metrics and pictures are in MLflow.")
         typer.echo(f"bundle {trained['bundle']}, version {trained['version']}, is the champion")
