@@ -9,6 +9,9 @@ from forecast.model.config import ModelConfig
 
 PAIRS = 64 * 40 * 28
 """Pairs of origin and step ahead that one optimiser step sees by default."""
+PASS = 100
+"""Steps at least to see a panel once: on small panels many small steps learn more in the same time than few
+large ones."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,6 +64,6 @@ class TrainingConfig:
             )
 
     def windows(self, model: ModelConfig, n_series: int, n_periods: int) -> int:
-        """Windows a step; by default no more than cover a panel of this size once."""
-        enough = max(n_series * n_periods // (model.patch * model.origins), 8)
+        """Windows a step; by default so few that it takes `PASS` steps to cover a panel of this size once."""
+        enough = max(n_series * n_periods // (PASS * model.patch * model.origins), 8)
         return self.batch or min(max(PAIRS // (model.origins * model.horizon), 8), 1024, enough)
