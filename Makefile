@@ -26,6 +26,7 @@ protos: $(READY)  ## generate the gRPC code again
 	$(BIN)/python protos/generate.py
 
 bench: $(READY)  ## measure the parts on this machine; M5=DIR and FRESHRETAIL=DIR add those data sets
+	@mkdir -p build
 	@for name in $$($(BIN)/python -c '$(NAMES)'); do $(BIN)/surgecast bench $$name --json || exit; done
 	$(if $(M5),$(BIN)/surgecast bench m5 --data $(M5) --cutoff 1913 --out build/m5.parquet --json)
 	$(if $(FRESHRETAIL),$(BIN)/surgecast bench freshretail --data $(FRESHRETAIL) --cutoff 2024-06-18 --horizon 7 \

@@ -69,7 +69,7 @@ def query(
     location: Annotated[str, typer.Option(help="The store or warehouse.")],
     platform: Annotated[str, typer.Option(help="The sales channel.")],
     horizon: Annotated[
-        int | None, typer.Option(help="Periods ahead; as many as were published by default.")
+        int | None, typer.Option(max=1_000_000, help="Periods ahead; as many as were published by default.")
     ] = None,
     address: AddressOption = None,
     png: Annotated[Path | None, typer.Option(dir_okay=False, help="Write the fan as a picture too.")] = None,

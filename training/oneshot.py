@@ -22,7 +22,6 @@ The configuration is a small TOML file; every key may be left out:
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
@@ -34,9 +33,8 @@ from forecast.cli.output import say
 from forecast.demand.events.calendars import occurrences
 from forecast.demand.events.grid import event_grid
 from forecast.demand.panel import STEP, EventGrid, Period, SeriesKeys
-from forecast.demand.sources.reading import FileModel, read_model
+from forecast.demand.sources.reading import FileModel, read_model, read_toml
 from forecast.demand.sources.table import TableColumns, read_table_panel
-from forecast.errors import UsageError
 from forecast.evaluation.rows import forecast_rows
 from forecast.model.forecaster import Forecaster
 from training.features import usable
@@ -64,11 +62,7 @@ def read_config(path: Path | None, flags: Mapping[str, object]) -> OneShotConfig
     """
     if path is None:
         return read_model(Path("flags"), dict(flags), OneShotConfig)
-    try:
-        content = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise UsageError(f"{path}: expected a TOML file, found {error}") from error
-    return read_model(path, {**content, **flags}, OneShotConfig)
+    return read_model(path, {**read_toml(path), **flags}, OneShotConfig)
 
 
 def forecast_table(

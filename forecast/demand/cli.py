@@ -47,7 +47,8 @@ def m5(folder: Folder, home: HomeOption = DEFAULT_HOME, as_json: JsonOption = Fa
     place = Home(home)
     events = m5_events(folder)
     _import(place, m5_incoming(folder), as_json=as_json)
-    write_calendar(place.events_dir / "m5.toml", events)
+    if events:
+        write_calendar(place.events_dir / "m5.toml", events)
 
 
 @sources.command()

@@ -11,6 +11,7 @@ import polars as pl
 
 from forecast.cli.output import say
 from forecast.demand.sources.freshretail import FILE, read_freshretail_panel
+from forecast.demand.sources.reading import read_columns
 from forecast.errors import NotFoundError
 from forecast.evaluation.freshretail import freshretail_rows, score_freshretail
 from training.bench.fitting import fit_and_forecast
@@ -48,9 +49,9 @@ def bench_freshretail(
 
 
 def last_day(folder: Path) -> date:
-    """The last day of the data. Raises NotFoundError."""
+    """The last day of the data. Raises NotFoundError, or InputError where it cannot be read."""
     path = folder / FILE
     if not path.is_file():
         raise NotFoundError("freshretail folder", expected=f"{FILE} in it", found=f"none in {folder}")
-    day: date = pl.scan_parquet(path).select(pl.col("dt").max()).collect().item()
+    day: date = read_columns(path, ("dt",)).select(pl.col("dt").max()).item()
     return day

@@ -21,6 +21,7 @@ from forecast.demand.events.grid import event_grid
 from forecast.demand.events.model import Event
 from forecast.demand.incoming import Incoming, file_hash
 from forecast.demand.panel import Floats, Panel, SeriesKeys
+from forecast.demand.sources.reading import read_columns
 from forecast.errors import InputError, NotFoundError
 
 PLATFORM = "in-store"
@@ -71,8 +72,10 @@ class M5Tables:
 
 def read_m5(folder: Path) -> M5Tables:
     """Read the three files. Raises NotFoundError, or InputError when sales are no counts of one length."""
-    calendar = pl.read_parquet(_file(folder, "calendar"))
-    sales = pl.read_parquet(_file(folder, "sales"))
+    sales = read_columns(_file(folder, "sales"), (*KEYS, "sales"))
+    states = tuple(sorted(sales["state_id"].unique()))
+    snaps = tuple(f"snap_{state}" for state in states)
+    calendar = read_columns(_file(folder, "calendar"), ("date", "wm_yr_wk", *snaps))
     lengths = sales["sales"].list.len().unique().to_list()
     if len(lengths) != 1 or lengths[0] > calendar.height:
         raise InputError(
@@ -84,7 +87,6 @@ def read_m5(folder: Path) -> M5Tables:
     del sales
     weeks = calendar["wm_yr_wk"].unique(maintain_order=True).cast(pl.Int32)
     week_P = np.searchsorted(weeks.to_numpy(), calendar["wm_yr_wk"].to_numpy())
-    states = tuple(sorted(series["state_id"].unique()))
     return M5Tables(
         start=np.datetime64(calendar["date"][0], "s"),
         series=series,
@@ -92,7 +94,7 @@ def read_m5(folder: Path) -> M5Tables:
         price_SW=_weekly_prices(_file(folder, "sell_prices"), series, weeks),
         week_P=week_P,
         states=states,
-        snap_XP=np.stack([calendar[f"snap_{state}"].to_numpy() for state in states]).astype(np.float32),
+        snap_XP=np.stack([calendar[snap].to_numpy() for snap in snaps]).astype(np.float32),
     )
 
 
@@ -143,7 +145,7 @@ def m5_incoming(folder: Path) -> Incoming:
 
 def m5_events(folder: Path) -> list[Event]:
     """The calendar's named events, one of a single day for each day that names it, for all series."""
-    calendar = pl.read_parquet(_file(folder, "calendar"), columns=["date", "event_name_1", "event_name_2"])
+    calendar = read_columns(_file(folder, "calendar"), ("date", "event_name_1", "event_name_2"))
     named = calendar.unpivot(index="date").select("date", "value").drop_nulls().sort("date", "value")
     return [
         Event(name=f"{name} {day.year}", kind=slug(name), start=day, end=day)
@@ -197,9 +199,10 @@ def _file(folder: Path, name: str) -> Path:
 
 def _weekly_prices(path: Path, series: pl.DataFrame, weeks: pl.Series) -> Floats:
     """(S, W) prices, NaN where none is listed."""
+    listed = read_columns(path, ("item_id", "store_id", "wm_yr_wk", "sell_price")).lazy()
+    numbered = series.lazy().select("item_id", "store_id").with_row_index("row")
     rows = (
-        pl.scan_parquet(path)
-        .join(series.lazy().select("item_id", "store_id").with_row_index("row"), on=["item_id", "store_id"])
+        listed.join(numbered, on=["item_id", "store_id"])
         .join(pl.LazyFrame({"wm_yr_wk": weeks}).with_row_index("week"), on="wm_yr_wk")
         .select("row", "week", pl.col("sell_price").cast(pl.Float32))
         .collect()

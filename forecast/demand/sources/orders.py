@@ -6,7 +6,6 @@ Whoever bought is never read: a column that the map does not name stays in the f
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -24,6 +23,7 @@ from forecast.demand.sources.reading import (
     number,
     read_model,
     read_rows,
+    read_toml,
 )
 from forecast.errors import UsageError
 
@@ -58,11 +58,7 @@ class OrderMap(FileModel):
 
 def read_order_map(path: Path) -> OrderMap:
     """Read a map. Raises UsageError naming the file, the key, expected and found."""
-    try:
-        content = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise UsageError(f"{path}: expected a TOML file with [columns], found {error}") from error
-    return read_model(path, content, OrderMap)
+    return read_model(path, read_toml(path), OrderMap)
 
 
 def orders_incoming(files: Sequence[Path], mapping: OrderMap, reading: Reading) -> Incoming:

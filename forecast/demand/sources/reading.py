@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -37,6 +38,14 @@ class FileModel(BaseModel):
     """Base of the small TOML files that say which column is what: unknown keys are errors."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+def read_toml(path: Path) -> dict[str, object]:
+    """A TOML file's content. Raises UsageError naming the file, and the line where it is no TOML."""
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise UsageError(f"{path}: expected a TOML file, found {error}") from error
 
 
 def read_model(path: Path, content: object, model: type[Model]) -> Model:
@@ -82,6 +91,11 @@ def read_rows(
 def column_names(path: Path) -> list[str]:
     """The columns of a file."""
     return _scan(path).collect_schema().names()
+
+
+def read_columns(path: Path, columns: Sequence[str]) -> pl.DataFrame:
+    """Some columns of a file as they stand. Raises NotFoundError, or InputError for a file or column."""
+    return _read_file(path, {name: name for name in columns}, frozenset())
 
 
 def _scan(path: Path) -> pl.LazyFrame:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import tempfile
-import tomllib
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -26,6 +25,7 @@ from forecast.demand.sources.reading import (
     number,
     read_model,
     read_rows,
+    read_toml,
 )
 from forecast.demand.store import DemandStore
 from forecast.errors import UsageError
@@ -57,11 +57,7 @@ class TableColumns(FileModel):
 
 def read_table_columns(path: Path) -> TableColumns:
     """`[columns]` of a TOML file. Raises UsageError naming the file, the key, expected and found."""
-    try:
-        content = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise UsageError(f"{path}: expected a TOML file with [columns], found {error}") from error
-    return read_model(path, content.get("columns", {}), TableColumns)
+    return read_model(path, read_toml(path).get("columns", {}), TableColumns)
 
 
 def table_incoming(

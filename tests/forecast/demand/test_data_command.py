@@ -210,6 +210,14 @@ def test_wrong_flags_and_files_are_named(tmp_path: Path, surgecast: Surgecast) -
     assert "train_hourly.parquet" in surgecast.bad("import", "freshretail", tmp_path)
 
 
+def test_a_file_of_m5_without_a_column_or_damaged_is_named(tmp_path: Path, surgecast: Surgecast) -> None:
+    for name in ("calendar", "sales", "sell_prices"):
+        pl.DataFrame({"date": ["2011-01-29"]}).write_parquet(tmp_path / f"{name}.parquet")
+    assert "calendar.parquet: event_name_1" in surgecast.bad("import", "m5", tmp_path)
+    (tmp_path / "calendar.parquet").write_bytes(b"PAR1 and no more")
+    assert "calendar.parquet: expected readable Parquet" in surgecast.bad("import", "m5", tmp_path)
+
+
 @pytest.mark.parametrize(
     ("mapped", "field"),
     [

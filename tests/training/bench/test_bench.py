@@ -109,7 +109,7 @@ def test_m5_refuses_a_cutoff_outside_and_a_folder_without_data(
     empty = tmp_path / "empty"
     empty.mkdir()
     assert bench("m5", empty, out) == 1
-    assert "calendar.parquet in it" in capsys.readouterr().err
+    assert "sales.parquet in it" in capsys.readouterr().err
 
 
 def write_freshretail(folder: Path) -> None:
