@@ -5,7 +5,7 @@
     events.json        phases of events within history and horizon, with the groups of series that they touch
     mean.npy           (S, H) float32, units
     quantiles.npy      (S, H, Q) float16, shares of `scale`
-    scale.npy          (S,) float32, units: the largest quantile of each series
+    scale.npy          (S,) float32, units: the largest power of two up to the largest quantile of each series
     ranks.npy          (S, H, K) uint8, ranks of the joint scenarios
     history.npy        (S, N) float32, units; NaN where missing; ends at the origin
     group.npy          (S,) int32, the group of each series in events.json
@@ -90,8 +90,14 @@ def is_id(text: str) -> bool:
 
 
 def pack_quantiles(quantiles_SHQ: Floats) -> tuple[NDArray[np.float16], Floats]:
-    """Quantiles (S, H, Q) as half-precision shares of each series' largest one, and those scales (S,)."""
-    scale_S = np.abs(quantiles_SHQ).max(axis=(1, 2), initial=0.0).astype(np.float32)
+    """Quantiles (S, H, Q) as half-precision shares of a scale, and those scales (S,).
+
+    The scale of a series is the largest power of two up to its largest quantile: whole units below 2,048 then
+    come back exactly.
+    """
+    largest_S = np.abs(quantiles_SHQ).max(axis=(1, 2), initial=0.0)
+    _, exponent_S = np.frexp(largest_S)
+    scale_S = np.where(largest_S > 0, np.ldexp(np.float32(1), exponent_S - 1), 0).astype(np.float32)
     divisor_S = np.where(scale_S > 0, scale_S, 1).astype(np.float32)
     return (quantiles_SHQ / divisor_S[:, None, None]).astype(np.float16), scale_S
 

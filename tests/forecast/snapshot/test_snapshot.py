@@ -86,6 +86,13 @@ def test_packed_quantiles_keep_their_bound_and_order(values):
     assert (np.diff(back, axis=2) >= 0).all()
 
 
+def test_whole_units_come_back_exactly():
+    units = np.arange(2048, dtype=np.float32).reshape(1, 64, 32)
+    for largest in (3, 7, 1000, 2047):
+        values = np.minimum(units, largest)
+        assert np.array_equal(unpack_quantiles(*pack_quantiles(values)), values)
+
+
 def test_same_content_same_snapshot(home, make_publication):
     first = write(home, make_publication())
     assert write(home, make_publication()) == first
