@@ -29,7 +29,7 @@ def test_killed_and_without_mlflow_it_serves_the_same_forecasts(published: Surge
         after = published.json("query", *KEY, "--address", address, home=False)
     shutil.move(tmp_path / "mlflow", published.home / "mlflow")
     assert after == before
-    assert seconds < 10  # 3 where no other test takes the processor
+    assert seconds < 20  # 3 where no other test takes the processor
 
 
 def test_a_planner_sees_a_table_a_fan_and_a_picture(published: Surgecast, tmp_path: Path) -> None:
