@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+import unicodedata
 from typing import Final, TypeVar
 
 from google.protobuf.message import DecodeError, Message
 from surgecast.v1 import forecast_pb2
 
+from forecast.demand.panel import MAX_NAME
 from forecast.errors import InputError
 
 M = TypeVar("M", bound=Message)
@@ -15,7 +17,6 @@ M = TypeVar("M", bound=Message)
 MAX_KEYS: Final = 1_000
 MAX_PAGE: Final = 1_000
 DEFAULT_PAGE: Final = 100
-MAX_NAME: Final = 200
 MAX_REQUEST_BYTES: Final = 2 << 20
 """Enough for MAX_KEYS keys of full length in ASCII."""
 
@@ -43,8 +44,8 @@ def check_name(name: str, field: str) -> None:
     """A name that may be empty."""
     if len(name) > MAX_NAME:
         raise InputError(field, expected=f"at most {MAX_NAME} characters", found=f"{len(name)}")
-    if not name.isprintable():
-        raise InputError(field, expected="printable characters", found=ascii(name[:40]))
+    if not name.isprintable() and any(unicodedata.category(c) == "Cc" for c in name):
+        raise InputError(field, expected="no control characters", found=ascii(name[:40]))
 
 
 def check_horizon(

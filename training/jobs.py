@@ -86,7 +86,13 @@ def read_panel(home: Home, *, cutoff: np.datetime64 | None, horizon: int) -> Pan
     return panel
 
 
-def fit_shown(panel: Panel, horizon: int, training: TrainingConfig, title: str, on_epoch: OnEpoch) -> Bundle:
+def fit_shown(
+    panel: Panel,
+    horizon: int,
+    training: TrainingConfig,
+    title: str,
+    on_epoch: OnEpoch = lambda _record: None,
+) -> Bundle:
     """Fit with a progress bar on stderr."""
     model = ModelConfig.for_history(panel.period, horizon=horizon, n_periods=panel.n_periods)
     shown = 0.0

@@ -89,7 +89,7 @@ def forecast_table(
     if dropped:
         say(f"left out, not known for the {horizon} periods after {panel.origin}: {', '.join(dropped)}")
     training = training_config(config.minutes, config.steps, config.seed, config.device)
-    bundle = fit_shown(panel, horizon, training, "training", lambda _record: None)
+    bundle = fit_shown(panel, horizon, training, "training")
     rows = forecast_rows(Forecaster(bundle, config.device)(panel, horizon))
     write_parquet(rows, out)
     return {

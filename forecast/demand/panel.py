@@ -24,6 +24,8 @@ STEP: dict[Period, np.timedelta64] = {
 }
 SEASON: dict[Period, int] = {"hour": 24, "day": 7, "week": 52}
 """Periods after which the strongest short cycle repeats."""
+MAX_NAME = 200
+"""Characters that the name of an item, location or platform may have."""
 
 Floats = NDArray[np.float32]
 

@@ -7,10 +7,16 @@ quantity of an item bought at a moment; lines are summed to demand after the gat
 
 from __future__ import annotations
 
+from datetime import datetime, timedelta
+
 import dataframely as dy
 import polars as pl
 
+from forecast.demand.panel import MAX_NAME
+
 KEYS = ("item", "location", "platform")
+EARLIEST = datetime(1970, 1, 1)
+AHEAD = timedelta(days=5 * 365)
 
 
 class KeyedRow(dy.Schema):
@@ -41,9 +47,21 @@ class KeyedRow(dy.Schema):
         return _named("platform")
 
     @dy.rule()
+    def name_is_longer_than_200_characters_or_has_control_characters(cls) -> pl.Expr:
+        """The API takes no such name, so nobody could ask for the series."""
+        return pl.all_horizontal(
+            (pl.col(key).str.len_chars() <= MAX_NAME) & ~pl.col(key).str.contains(r"\p{Cc}") for key in KEYS
+        )
+
+    @dy.rule()
     def time_is_missing_or_not_ISO_8601(cls) -> pl.Expr:
         """The time could be read."""
         return pl.col("time").is_not_null()
+
+    @dy.rule()
+    def time_is_before_1970(cls) -> pl.Expr:
+        """A slip of the pen by a century would stretch every series over it."""
+        return pl.col("time") >= EARLIEST
 
 
 class TableRow(KeyedRow):
@@ -61,6 +79,11 @@ class TableRow(KeyedRow):
     def time_is_not_the_start_of_a_period(cls) -> pl.Expr:
         """Midnight for days, the full hour for hours, one weekday for weeks."""
         return pl.col("on_grid")
+
+    @dy.rule()
+    def time_is_more_than_five_years_ahead(cls) -> pl.Expr:
+        """Nobody knows prices that far ahead; the year 9999 stands for `until revoked`."""
+        return pl.col("time") <= pl.col("now") + AHEAD
 
     @dy.rule()
     def demand_in_the_future(cls) -> pl.Expr:

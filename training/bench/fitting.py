@@ -27,7 +27,7 @@ def fit_and_forecast(
         left = FIT_SHARE * training.minutes - (time.monotonic() - started) / 60
         training = replace(training, minutes=max(left, 0.01))
     fit_started = time.monotonic()
-    bundle = fit_shown(panel, horizon, training, title, lambda _record: None)
+    bundle = fit_shown(panel, horizon, training, title)
     facts = {
         "series": float(panel.n_series),
         "steps": float(bundle.facts["steps"]),

@@ -72,6 +72,7 @@ def read_rows(
     parts, aware = [], set()
     for path in files:
         part = _read_file(path, columns, optional)
+        _check_types(part, path)
         times = read_times(part["time"], zone)
         parts.append(part.with_columns(times.local.alias("time")))
         aware |= {times.aware} if part.height else set()
@@ -91,6 +92,12 @@ def read_rows(
 def column_names(path: Path) -> list[str]:
     """The columns of a file."""
     return _scan(path).collect_schema().names()
+
+
+def _check_types(part: pl.DataFrame, path: Path) -> None:
+    for name, dtype in part.schema.items():
+        if dtype.is_nested() or dtype in (pl.Binary, pl.Duration, pl.Object):
+            raise InputError(f"{path.name}: {name}", expected="numbers, text or times", found=str(dtype))
 
 
 def read_columns(path: Path, columns: Sequence[str]) -> pl.DataFrame:
@@ -147,11 +154,16 @@ def label(name: str) -> pl.Expr:
 
 
 def number(rows: pl.DataFrame, name: str) -> pl.Expr:
-    """A number; `true` and `false` are 1 and 0; null where it cannot be read as one."""
-    value = pl.col(name)
-    if rows.schema[name] != pl.String:
+    """A number; `true` and `false` are 1 and 0; null where it cannot be read as one.
+
+    Raises InputError for a column of dates or times.
+    """
+    value, dtype = pl.col(name), rows.schema[name]
+    if dtype.is_temporal():
+        raise InputError(name, expected="numbers", found=str(dtype))
+    if dtype.is_numeric() or dtype in (pl.Boolean, pl.Null):
         return value.cast(pl.Float64, strict=False)
-    text = value.str.strip_chars()
+    text = value.cast(pl.String).str.strip_chars()
     flag = (
         pl.when(text.str.to_lowercase() == "true")
         .then(1.0)

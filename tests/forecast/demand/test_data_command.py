@@ -14,7 +14,7 @@ import polars as pl
 import pytest
 
 from forecast.cli.main import run
-from forecast.demand.panel_build import load_panel
+from forecast.demand.panel_build import BEYOND, load_panel
 from forecast.home import Home
 
 HEADER = "item,location,platform,time,demand\n"
@@ -149,6 +149,51 @@ def test_the_future_is_welcome_without_demand(tmp_path: Path, home: Path, surgec
     assert surgecast.good("import", "table", path, "--known", "price")["quarantined"] == {}
     panel = load_panel(Home(home))
     assert (panel.n_periods, panel.n_known) == (3, 7)
+
+
+def test_names_that_nobody_could_ask_for_are_quarantined(
+    tmp_path: Path, home: Path, surgecast: Surgecast
+) -> None:
+    path = tmp_path / "t.parquet"
+    names = ["a\nb", "\x00", "x" * 201, "全角\u3000空白", "fi-fo"]
+    pl.DataFrame({"item": names, "time": [datetime(2024, 1, 1)] * 5, "demand": 1.0}).write_parquet(path)
+    report = surgecast.good("import", "table", path, "--period", "day")
+    assert report["quarantined"] == {
+        "name is longer than 200 characters or has control characters": 3,
+    }
+    assert load_panel(Home(home)).keys.item.tolist() == ["fi-fo", "全角\u3000空白"]
+
+
+@pytest.mark.parametrize(
+    ("column", "values", "found"),
+    [
+        ("demand", [[1.0]], "List(Float64)"),
+        ("item", [b"\xff"], "Binary"),
+        ("size", [{"a": 1}], "Struct"),
+        ("demand", [datetime(2024, 1, 1)], "demand: expected numbers, found Datetime"),
+        ("time", [20240101], "Int64"),
+        ("time", [timedelta(days=1)], "Duration"),
+    ],
+)
+def test_columns_of_strange_types_are_named(
+    tmp_path: Path, surgecast: Surgecast, column: str, values: list[object], found: str
+) -> None:
+    path = tmp_path / "t.parquet"
+    frame = pl.DataFrame({"item": ["a"], "time": [datetime(2024, 1, 1)], "demand": [1.0], "size": ["s"]})
+    frame.with_columns(pl.Series(column, values)).write_parquet(path)
+    message = surgecast.bad("import", "table", path, "--period", "day", "--static", "size")
+    assert f"{column}: expected" in message
+    assert found in message
+
+
+def test_times_centuries_away_do_not_stretch_the_panel(
+    tmp_path: Path, home: Path, surgecast: Surgecast
+) -> None:
+    text = daily(["1", "2", "3"]) + "a,x,p,0024-01-04,4\na,x,p,9999-12-31,\n"
+    report = surgecast.good("import", "table", table(tmp_path, HEADER + text), "--period", "day")
+    assert report["quarantined"] == {"time is before 1970": 1, "time is more than five years ahead": 1}
+    panel = load_panel(Home(home))
+    assert (panel.n_periods, panel.events.intensity_GLE.shape[1]) == (3, 3 + BEYOND)
 
 
 def test_order_in_the_file_does_not_matter_and_gaps_stay_missing(
