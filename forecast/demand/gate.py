@@ -44,7 +44,7 @@ def gate(rows: pl.DataFrame, schema: type[dy.Schema], *, value: str) -> Gated:
     wanted = rows.select(schema.column_names())
     _, failure = schema.filter(wanted)
     details = failure.details()
-    rules = [name for name in details.columns if name not in rows.columns]
+    rules = [name for name in details.columns if name not in wanted.columns]
     if details.is_empty():
         return Gated(good=rows, bad=pl.DataFrame(schema=QUARANTINE))
     first_broken = pl.coalesce(

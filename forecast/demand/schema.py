@@ -7,12 +7,14 @@ quantity of an item bought at a moment; lines are summed to demand after the gat
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 import dataframely as dy
 import polars as pl
 
 from forecast.demand.panel import MAX_NAME
+from forecast.errors import UsageError
 
 KEYS = ("item", "location", "platform")
 EARLIEST = datetime(1970, 1, 1)
@@ -182,3 +184,19 @@ class OrderLine(KeyedRow):
 
 def _named(column: str) -> pl.Expr:
     return pl.col(column).is_not_null() & (pl.col(column).str.len_chars() > 0)
+
+
+RESERVED = frozenset({"series", "import", *TableRow.column_names(), *OrderLine.column_names()})
+"""Names that the store and the gate use themselves: no feature or label may have one."""
+
+
+def check_features(names: Sequence[str]) -> None:
+    """Raise UsageError for the name of a known feature or static label that is taken or given twice."""
+    for name in names:
+        if name in RESERVED:
+            raise UsageError(
+                f"columns: expected features and labels under other names, found {name!r}, which"
+                " is reserved; rename the column"
+            )
+        if names.count(name) > 1:
+            raise UsageError(f"columns: expected each feature and label once, found {name!r} twice")

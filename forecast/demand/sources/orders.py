@@ -15,7 +15,7 @@ from pydantic import Field
 from forecast.demand.gate import QUARANTINE, Gated, gate, require_good
 from forecast.demand.incoming import Incoming, file_hash, number_series
 from forecast.demand.panel import Period
-from forecast.demand.schema import KEYS, OrderLine
+from forecast.demand.schema import KEYS, OrderLine, check_features
 from forecast.demand.sources.reading import (
     FileModel,
     Reading,
@@ -66,6 +66,7 @@ def orders_incoming(files: Sequence[Path], mapping: OrderMap, reading: Reading) 
     columns = mapping.columns
     if not files:
         raise UsageError("files: expected at least one, found none")
+    check_features(columns.static)
     named = {
         name: column
         for name in ("item", "time", "quantity", "location", "platform", "line")

@@ -15,7 +15,7 @@ from forecast.demand.gate import gate, require_good
 from forecast.demand.incoming import Incoming, file_hash, number_series
 from forecast.demand.panel import EventGrid, Panel, Period, SeriesKeys
 from forecast.demand.panel_build import Grid, build_panel
-from forecast.demand.schema import KEYS, TableRow
+from forecast.demand.schema import KEYS, TableRow, check_features
 from forecast.demand.sources.period import infer_period, on_grid
 from forecast.demand.sources.reading import (
     FileModel,
@@ -31,7 +31,6 @@ from forecast.demand.store import DemandStore
 from forecast.errors import UsageError
 
 OPTIONAL = frozenset({"location", "platform", "stocked_out"})
-RESERVED = frozenset({"series", "time", "demand", "stocked_out", "import", "row", *KEYS})
 
 ONE_SHOT_MAX_UNITS = 1e9
 """Without a home there are no settings; this much is absurd even for the total of a network."""
@@ -132,12 +131,7 @@ def _check_columns(files: Sequence[Path], columns: TableColumns) -> None:
             if name != role and getattr(columns, role) in taken:
                 found = getattr(columns, role)
                 raise UsageError(f"columns.{name}: expected another column than {role}'s, found {found!r}")
-    features = [*columns.known, *columns.static]
-    for name in features:
-        if name in RESERVED or features.count(name) > 1:
-            raise UsageError(
-                f"columns: expected other names of known and static columns, found {name!r} twice"
-            )
+    check_features((*columns.known, *columns.static))
     if not files:
         raise UsageError("files: expected at least one, found none")
 

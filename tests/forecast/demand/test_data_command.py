@@ -246,6 +246,7 @@ def test_useless_tables_are_refused_in_one_line(
 def test_wrong_flags_and_files_are_named(tmp_path: Path, surgecast: Surgecast) -> None:
     good = table(tmp_path, HEADER + daily(["1", "2"]))
     assert "price" in surgecast.bad("import", "table", good, "--known", "price")
+    assert "found 'cap', which is reserved" in surgecast.bad("import", "table", good, "--static", "cap")
     assert "'price' twice" in surgecast.bad("import", "table", good, "--known", "price", "--static", "price")
     assert "nothing there" in surgecast.bad("import", "table", tmp_path / "no.csv")
     assert "a .parquet, .csv or .tsv file" in surgecast.bad("import", "table", table(tmp_path, "x", "t.xls"))
