@@ -1,1 +1,1 @@
-"""The science of surgecast: demand, model, evaluation, planning. Knows neither training nor serving."""
+"""The science of surgecast: demand, model, evaluation. Knows neither training nor serving."""

@@ -127,8 +127,8 @@ def _read_verified(path: Path, expected: str) -> bytes:
     try:
         data = path.read_bytes()
     except FileNotFoundError:
-        raise IntegrityError(path.name, expected="a file of the bundle", found="no such file") from None
+        raise IntegrityError(str(path), expected="a file of the bundle", found="no such file") from None
     found = hashlib.sha256(data).hexdigest()
     if found != expected:
-        raise IntegrityError(path.name, expected=f"SHA-256 {expected}", found=found)
+        raise IntegrityError(str(path), expected=f"SHA-256 {expected}", found=found)
     return data

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from forecast.demand.panel import Panel, SeriesKeys
-from forecast.errors import InputError, UsageError
+from forecast.errors import InputError, IntegrityError, UsageError
 from forecast.forecasts import Forecasts
 from forecast.model.bundle import Bundle
 from forecast.model.network import SurgeNet
@@ -72,7 +72,11 @@ class Forecaster:
         self.bundle = bundle
         self.device = choose_device(device)
         self.network = SurgeNet(bundle.config, bundle.schema).to(self.device)
-        self.network.load_state_dict(dict(bundle.weights))
+        try:
+            self.network.load_state_dict(dict(bundle.weights))
+        except RuntimeError as error:
+            expected = "the parameters of this release's network; train again"
+            raise IntegrityError("bundle weights", expected=expected, found=_one_line(error)) from None
 
     def __call__(self, panel: Panel, horizon: int) -> Forecasts:
         """Forecast the `horizon` periods after the panel's last.
@@ -113,6 +117,11 @@ class Forecaster:
         rows = [known.get(key, _stable_hash(key) % n) for key in _tuples(keys)]
         ranks_SHK: NDArray[np.uint8] = self.bundle.ranks_SHK[np.asarray(rows)]
         return ranks_SHK
+
+
+def _one_line(error: RuntimeError) -> str:
+    """The first difference that torch names."""
+    return " ".join(str(error).split(":", 1)[-1].split())[:120]
 
 
 def _tuples(keys: SeriesKeys) -> Iterator[tuple[str, str, str]]:

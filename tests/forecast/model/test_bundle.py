@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -67,6 +68,12 @@ def test_a_missing_or_newer_bundle_is_named(bundle: Bundle, tmp_path: Path) -> N
     manifest.write_text(manifest.read_text().replace('"format": 1', '"format": 2'))
     with pytest.raises(IntegrityError, match="expected 1, found 2"):
         Bundle.load(folder)
+
+
+def test_weights_of_another_network_are_refused(bundle: Bundle) -> None:
+    other = dataclasses.replace(bundle, config=dataclasses.replace(bundle.config, hidden=8))
+    with pytest.raises(IntegrityError, match="train again"):
+        Forecaster(other, "cpu")
 
 
 def test_forecasts_are_whole_units_with_coherent_scenarios(bundle: Bundle, daily: Panel) -> None:

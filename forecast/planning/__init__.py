@@ -1,1 +1,0 @@
-"""What a planner derives from scenarios."""
