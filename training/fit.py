@@ -8,15 +8,18 @@ import signal
 import threading
 import warnings
 from collections.abc import Callable, Iterator
+from typing import cast
 
 import lightning
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch.utils.data import DataLoader
 
 from forecast.demand.panel import Panel
 from forecast.errors import InputError
 from forecast.model.bundle import Bundle
+from forecast.model.calibration import level_correction
 from forecast.model.config import ModelConfig
 from forecast.model.coupling import scenario_ranks
 from forecast.model.forecaster import choose_device
@@ -73,11 +76,13 @@ def fit(
         if walk.templates
         else np.zeros((0, panel.n_series, model.horizon), np.float32)
     )
+    averaged = cast(SurgeNet, module.averaged.module)
+    averaged.level_H = torch.from_numpy(_level(walk, model))
     ranks = scenario_ranks(templates, model.scenarios, np.random.default_rng(training.seed))
     return Bundle(
         config=model,
         schema=schema,
-        weights={name: value.detach().cpu() for name, value in module.averaged.module.state_dict().items()},
+        weights={name: value.detach().cpu() for name, value in averaged.state_dict().items()},
         ranks_SHK=ranks,
         keys=panel.keys,
         facts={
@@ -117,6 +122,13 @@ def _quiet() -> Iterator[None]:
         warnings.filterwarnings("ignore", message=".*does not have many workers.*")
         warnings.filterwarnings("ignore", message=".*LeafSpec.*", category=FutureWarning)
         yield
+
+
+def _level(walk: Prequential, model: ModelConfig) -> NDArray[np.float32]:
+    """The level correction from all scored stages but the first, whose weights were hardly trained."""
+    scored = walk.totals[1:] or walk.totals
+    demand_OH, mean_OH = np.concatenate(scored or [np.zeros((2, 0, model.horizon))], axis=1)
+    return level_correction(demand_OH, mean_OH, patch=model.patch)
 
 
 def _trainer(device: torch.device, walk: Prequential) -> lightning.Trainer:

@@ -61,7 +61,10 @@ class Budget:
 
 
 class Prequential(lightning.Callback):
-    """The curriculum as a callback; `templates` collects the out-of-sample errors that couple scenarios."""
+    """The curriculum as a callback; `templates` collects where the truth fell, `totals` demand and means
+    of all series together, stage by stage, (2, O, H): out-of-sample errors that couple scenarios and set
+    the level.
+    """
 
     def __init__(
         self,
@@ -89,6 +92,7 @@ class Prequential(lightning.Callback):
         sample = self._rng.permutation(panel.n_series)[: training.validation_series]
         self._sample = torch.from_numpy(np.sort(sample)).to(tensors.demand_ST.device)
         self.templates: list[Floats] = []
+        self.totals: list[NDArray[np.float64]] = []
         self.out_of_sample: dict[str, float] = {}
 
     def on_train_batch_end(
@@ -171,6 +175,7 @@ class Prequential(lightning.Callback):
         h = module.network.config.horizon
         shape = (len(stage.origins), self._panel.n_series, h)
         places_OSH = np.empty(shape, np.float32)
+        totals_2OH = np.zeros((2, len(stage.origins), h))
         errors = _Errors()
         stock = self._panel.stocked_out_ST
         steps_OH = np.asarray(stage.origins)[:, None] + np.arange(h)
@@ -178,12 +183,16 @@ class Prequential(lightning.Callback):
             censored = None if stock is None else stock[rows][:, steps_OH] > 0
             places = probability_integral_transform(truth_BOH, quantiles_BOHQ, censored, self._rng)
             places_OSH[:, rows] = places.transpose(1, 0, 2)
+            counted = np.isfinite(truth_BOH) if censored is None else np.isfinite(truth_BOH) & ~censored
+            totals_2OH[0] += np.sum(truth_BOH, axis=0, where=counted, dtype=np.float64)
+            totals_2OH[1] += np.sum(mean_BOH, axis=0, where=counted, dtype=np.float64)
             errors.add(
                 truth_BOH if censored is None else np.where(censored, np.nan, truth_BOH),
                 mean_BOH,
                 quantiles_BOHQ,
             )
         self.templates.extend(places_OSH)
+        self.totals.append(totals_2OH)
         self.out_of_sample.update({f"{stage.name}_{k}": v for k, v in errors.metrics().items()})
 
 

@@ -28,6 +28,7 @@ class ModelConfig:
     origins: consecutive patch ends of one window that are trained at once (forking sequences).
     scale: patches of the trailing mean that scales a series.
     event_reach: periods before and after an event that may feel it.
+    label_dropout: share of static labels hidden in training, so that a label never seen has a use.
     """
 
     period: Period
@@ -40,7 +41,7 @@ class ModelConfig:
     hidden: int = 64
     event_channels: int = 16
     static_dim: int = 16
-    dropout: float = 0.1
+    label_dropout: float = 0.1
     scenarios: int = 100
 
     @classmethod

@@ -56,12 +56,16 @@ class CausalBlock(nn.Module):
 class SurgeNet(nn.Module):
     """Encoder of patches, shared event response, and a decoder whose first layer is a sum of parts.
 
+    level_H: factors of the means by step (`forecast.model.calibration`), 1 while training.
+
     The decoder's first layer adds four projections, each computed as seldom as it can be: of the target
     period (once a period), of the
     origin (once an origin), of the place in the patch (p an origin) and of the step ahead (once). It costs
     little
     beside the layers that follow.
     """
+
+    level_H: Tensor
 
     def __init__(self, config: ModelConfig, schema: FeatureSchema) -> None:
         super().__init__()
@@ -84,10 +88,10 @@ class SurgeNet(nn.Module):
         self.step_in = nn.Parameter(torch.randn(config.horizon, x) * 0.02)
         self.middle = nn.ModuleList([nn.Linear(x, x), nn.Linear(x, x)])
         self.out = nn.Linear(x, 1 + len(LEVELS))
+        self.register_buffer("level_H", torch.ones(config.horizon))
         nn.init.normal_(self.out.weight, std=0.01)
         with torch.no_grad():
             self.out.bias.copy_(torch.tensor([0.0, -0.5] + [-2.0] * (len(LEVELS) - 1)))
-        self.dropout = nn.Dropout(config.dropout)
 
     def forward(self, tensors: PanelTensors, windows: Windows, n_origins: int) -> Distribution:
         """Forecast from the last `n_origins` patch ends of each window."""
@@ -108,7 +112,7 @@ class SurgeNet(nn.Module):
         out = self.out(hidden_BOHX)
         # 5. Mean and quantiles in units of the trailing level.
         scale_BO = scale_BW[:, -n_origins:]
-        mean_BOH = scale_BO[:, :, None] * torch.exp(out[..., 0].clamp(-6, 4))
+        mean_BOH = self.level_H * scale_BO[:, :, None] * torch.exp(out[..., 0].clamp(-6, 4))
         quantiles = torch.cat([out[..., 1:2], F.softplus(out[..., 2:])], dim=-1).cumsum(-1)
         return Distribution(mean_BOH, scale_BO[:, :, None, None] * quantiles, scale_BO)
 
@@ -157,14 +161,16 @@ class SurgeNet(nn.Module):
             if static
             else context_BWC.new_zeros(context_BWC.shape[0], n_origins, self.config.channels),
         ]
-        projected: Tensor = self.origin_in(self.dropout(torch.cat(parts, dim=2)))
+        projected: Tensor = self.origin_in(torch.cat(parts, dim=2))
         return projected
 
     def _embed(self, table: nn.Module, codes_B: Tensor) -> Tensor:
         """Embeddings; in training some labels are hidden, so that the row of the unknown label learns the
         average."""
         if self.training:
-            codes_B = codes_B * (torch.rand(codes_B.shape, device=codes_B.device) >= self.config.dropout)
+            codes_B = codes_B * (
+                torch.rand(codes_B.shape, device=codes_B.device) >= self.config.label_dropout
+            )
         embedded: Tensor = table(codes_B)
         return embedded
 
