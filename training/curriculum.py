@@ -34,7 +34,7 @@ def plan(n_periods: int, model: ModelConfig, training: TrainingConfig) -> tuple[
     reach = -(-model.horizon // p)
     spare = n_periods // p - reach - 2
     n_validation = min(training.validation_patches, max(spare // 2, 0))
-    n_stages = min(training.stages, n_validation + 1)
+    n_stages = min(training.stages, n_validation + 1, training.steps)
     if n_stages < 2:
         return (Stage("final", n_periods, 1.0, ()),)
     last_origin = n_periods - model.horizon

@@ -33,6 +33,9 @@ from training.module import SurgeModule
 from training.prequential import Budget, Prequential
 from training.records import EpochRecord
 
+RARE_STOCK_OUTS = 0.02
+"""Share of periods that may have sold out for totals of in-stock demand to tell the level."""
+
 
 def fit(
     panel: Panel,
@@ -77,7 +80,7 @@ def fit(
         else np.zeros((0, panel.n_series, model.horizon), np.float32)
     )
     averaged = cast(SurgeNet, module.averaged.module)
-    averaged.level_H = torch.from_numpy(_level(walk, model))
+    averaged.level_H = torch.from_numpy(_level(panel, walk, model))
     ranks = scenario_ranks(templates, model.scenarios, np.random.default_rng(training.seed))
     return Bundle(
         config=model,
@@ -124,8 +127,15 @@ def _quiet() -> Iterator[None]:
         yield
 
 
-def _level(walk: Prequential, model: ModelConfig) -> NDArray[np.float32]:
-    """The level correction from all scored stages but the first, whose weights were hardly trained."""
+def _level(panel: Panel, walk: Prequential, model: ModelConfig) -> NDArray[np.float32]:
+    """The level correction from all scored stages but the first, whose weights were hardly trained.
+
+    None where stock-outs are common: the days that did not sell out are those of low demand, and their
+    total would draw the level of all days down.
+    """
+    stock_ST = panel.stocked_out_ST
+    if stock_ST is not None and np.mean(stock_ST > 0) > RARE_STOCK_OUTS:
+        return np.ones(model.horizon, np.float32)
     scored = walk.totals[1:] or walk.totals
     demand_OH, mean_OH = np.concatenate(scored or [np.zeros((2, 0, model.horizon))], axis=1)
     return level_correction(demand_OH, mean_OH, patch=model.patch)

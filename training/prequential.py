@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import lightning
 import numpy as np
@@ -102,7 +102,8 @@ class Prequential(lightning.Callback):
         self._budget.step += 1
         self._losses.append(outputs["loss"].detach())
         stage = self._stages[0]
-        over = self._budget.fraction >= stage.share
+        left = self._budget.total_steps - self._budget.step
+        over = self._budget.fraction >= stage.share or left < len(self._stages)
         if over or self._budget.step % self._training.epoch_steps == 0:
             stop_early = self._report(module, stage)
             if stop_early and not over:
@@ -131,8 +132,8 @@ class Prequential(lightning.Callback):
         validation: dict[str, float] = {}
         if stage.origins:
             errors = _Errors()
-            for _, truth_BOH, mean_BOH, quantiles_BOHQ in self._forecasts(module, stage, self._sample):
-                errors.add(truth_BOH, mean_BOH, quantiles_BOHQ)
+            for part in self._forecasts(module, stage, self._sample):
+                errors.add(part)
             validation = errors.metrics()
         if self._on_epoch is not None:
             self._on_epoch(
@@ -159,16 +160,25 @@ class Prequential(lightning.Callback):
 
     def _forecasts(
         self, module: SurgeModule, stage: Stage, series_S: torch.Tensor | None
-    ) -> Iterator[tuple[slice, Floats, Floats, Floats]]:
-        """Yield (rows, truth, mean, quantiles) of the stage's origins, arrays (B, O, H[, Q])."""
+    ) -> Iterator[_Outcome]:
+        """Forecasts of the stage's origins by the averaged weights, beside what came true."""
         network = cast(SurgeNet, module.averaged.module)
         h = network.config.horizon
-        truth_ST = self._panel.demand_ST
+        truth_ST, stock_ST = self._panel.demand_ST, self._panel.stocked_out_ST
         rows_S = np.arange(self._panel.n_series) if series_S is None else series_S.cpu().numpy()
         steps_OH = np.asarray(stage.origins)[:, None] + np.arange(h)
         for part in score(network, self._tensors, stage.origins[-1], len(stage.origins), series_S):
-            truth_BOH = truth_ST[rows_S[part.rows]][:, steps_OH]
-            yield part.rows, truth_BOH, part.mean_BOH.cpu().numpy(), part.quantiles_BOHQ.cpu().numpy()
+            series_B = rows_S[part.rows]
+            truth_BOH = truth_ST[series_B][:, steps_OH]
+            yield _Outcome(
+                part.rows,
+                truth_BOH,
+                np.zeros(truth_BOH.shape, np.bool_)
+                if stock_ST is None
+                else stock_ST[series_B][:, steps_OH] > 0,
+                part.mean_BOH.cpu().numpy(),
+                part.quantiles_BOHQ.cpu().numpy(),
+            )
 
     def _score_stage(self, module: SurgeModule, stage: Stage) -> None:
         """Forecast the stage's origins with the averaged weights; keep errors and where the truth fell."""
@@ -177,23 +187,32 @@ class Prequential(lightning.Callback):
         places_OSH = np.empty(shape, np.float32)
         totals_2OH = np.zeros((2, len(stage.origins), h))
         errors = _Errors()
-        stock = self._panel.stocked_out_ST
-        steps_OH = np.asarray(stage.origins)[:, None] + np.arange(h)
-        for rows, truth_BOH, mean_BOH, quantiles_BOHQ in self._forecasts(module, stage, None):
-            censored = None if stock is None else stock[rows][:, steps_OH] > 0
-            places = probability_integral_transform(truth_BOH, quantiles_BOHQ, censored, self._rng)
-            places_OSH[:, rows] = places.transpose(1, 0, 2)
-            counted = np.isfinite(truth_BOH) if censored is None else np.isfinite(truth_BOH) & ~censored
-            totals_2OH[0] += np.sum(truth_BOH, axis=0, where=counted, dtype=np.float64)
-            totals_2OH[1] += np.sum(mean_BOH, axis=0, where=counted, dtype=np.float64)
-            errors.add(
-                truth_BOH if censored is None else np.where(censored, np.nan, truth_BOH),
-                mean_BOH,
-                quantiles_BOHQ,
+        for part in self._forecasts(module, stage, None):
+            places_BOH = probability_integral_transform(
+                part.truth_BOH, part.quantiles_BOHQ, part.censored_BOH, self._rng
             )
+            places_OSH[:, part.rows] = places_BOH.transpose(1, 0, 2)
+            totals_2OH[0] += np.sum(part.truth_BOH, axis=0, where=part.counted_BOH, dtype=np.float64)
+            totals_2OH[1] += np.sum(part.mean_BOH, axis=0, where=part.counted_BOH, dtype=np.float64)
+            errors.add(part)
         self.templates.extend(places_OSH)
         self.totals.append(totals_2OH)
         self.out_of_sample.update({f"{stage.name}_{k}": v for k, v in errors.metrics().items()})
+
+
+class _Outcome(NamedTuple):
+    """Forecasts of series `rows` at past origins, and what came true: demand (NaN: missing), cut by stock."""
+
+    rows: slice
+    truth_BOH: Floats
+    censored_BOH: NDArray[np.bool_]
+    mean_BOH: Floats
+    quantiles_BOHQ: Floats
+
+    @property
+    def counted_BOH(self) -> NDArray[np.bool_]:
+        """Where the truth is demand itself, not a bound."""
+        return np.isfinite(self.truth_BOH) & ~self.censored_BOH
 
 
 class _Errors:
@@ -202,15 +221,16 @@ class _Errors:
     def __init__(self) -> None:
         self.pinball = self.absolute = self.signed = self.demand = 0.0
 
-    def add(self, truth: Floats, mean: Floats, quantiles: Floats) -> None:
-        """Add forecasts; NaN truth does not count."""
-        counted = np.isfinite(truth)
-        y = truth[counted].astype(np.float64)
+    def add(self, part: _Outcome) -> None:
+        """Add forecasts; only truth that counts is scored."""
+        counted = part.counted_BOH
+        y = part.truth_BOH[counted].astype(np.float64)
+        mean = part.mean_BOH[counted]
         levels = np.asarray([LEVELS[i] for i in DECILES])
-        error = y[:, None] - quantiles[counted][:, DECILES]
+        error = y[:, None] - part.quantiles_BOHQ[counted][:, DECILES]
         self.pinball += float(np.maximum(levels * error, (levels - 1) * error).mean(1).sum())
-        self.signed += float((mean[counted] - y).sum())
-        self.absolute += float(np.abs(mean[counted] - y).sum())
+        self.signed += float((mean - y).sum())
+        self.absolute += float(np.abs(mean - y).sum())
         self.demand += float(y.sum())
 
     def metrics(self) -> dict[str, float]:

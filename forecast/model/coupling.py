@@ -21,7 +21,7 @@ Floats = NDArray[np.float32]
 
 
 def probability_integral_transform(
-    truth_SH: Floats, quantiles_SHQ: Floats, censored_SH: NDArray[np.bool_] | None, rng: np.random.Generator
+    truth_SH: Floats, quantiles_SHQ: Floats, censored_SH: NDArray[np.bool_], rng: np.random.Generator
 ) -> Floats:
     """Where the truth fell in its forecast distribution, (S, H) in 0..1.
 
@@ -44,8 +44,7 @@ def probability_integral_transform(
     # A tie covers the levels from the last quantile below it to the last one equal to it.
     flat_top = levels[np.where(tied, upto, below + 1)]
     result = np.where(tied | outside, flat + spread * (flat_top - flat), levels[below] + inner)
-    if censored_SH is not None:
-        result = np.where(censored_SH, result + spread * (1 - result), result)
+    result = np.where(censored_SH, result + spread * (1 - result), result)
     return np.where(np.isfinite(truth_SH), result, spread).astype(np.float32)
 
 
