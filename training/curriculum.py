@@ -2,11 +2,9 @@
 it.
 
 A prequential pass (Dawid 1984): stage i trains on the periods before its limit; its averaged weights then
-forecast the
-origins from that limit to the next. Every one of those forecasts is out of sample, which is what scenario
-coupling and
-early stopping need, and none of the work is thrown away: the last stage goes on with the same weights up to
-the cutoff.
+forecast the origins from that limit to the next. Every one of those forecasts is out of sample, which is
+what scenario coupling and early stopping need, and none of the work is thrown away: the last stage goes on
+with the same weights up to the cutoff.
 """
 
 from __future__ import annotations

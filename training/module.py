@@ -22,10 +22,9 @@ from training.feed import Draw
 class SurgeModule(lightning.LightningModule):
     """Trains a SurgeNet on draws of a feed.
 
-    progress: the share of the budget spent, 0..1, which drives the learning rate: a warm-up, a plateau until
-    half of
-    the budget, then a cosine to zero. `averaged` holds the exponential moving average of the weights, which
-    is the model.
+    progress: the share of the budget spent, 0..1, which drives the learning rate: a warm-up, a plateau
+    until half of the budget, then a cosine to zero. `averaged` holds the exponential moving average of the
+    weights, which is the model.
     """
 
     def __init__(

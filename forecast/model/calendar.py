@@ -42,8 +42,7 @@ def analog_periods(events_GLE: Floats, *, horizon: int, year: int, reach: int) -
     else a year before.
 
     Always at least `horizon` before the period, so that it has been observed at every origin that asks; -1
-    where the
-    past does not reach. Where events overlap, the nearer one decides, then the stronger.
+    where the past does not reach. Where events overlap, the nearer one decides, then the stronger.
     """
     n_groups, n, n_events = events_GLE.shape
     result = np.tile(np.arange(n) - year, (n_groups, 1))

@@ -1,11 +1,9 @@
 """How series move together: ranks of joint scenarios, taken from out-of-sample forecast errors of the past.
 
 The Schaake shuffle (Clark et al. 2004, doi:10.1175/1525-7541(2004)005<0243:TSSAMF>2.0.CO;2): every past
-origin is a
-template, the places that the truth took within the forecast distributions of all series and steps at once.
-Scenario k
-gives each series the rank that template k gives it, so marginals stay as forecast and dependence is the
-observed one.
+origin is a template, the places that the truth took within the forecast distributions of all series and
+steps at once. Scenario k gives each series the rank that template k gives it, so marginals stay as forecast
+and dependence is the observed one.
 
 Letters: S series, N templates, H horizon, Q levels, K scenarios.
 """
@@ -25,9 +23,8 @@ def probability_integral_transform(
 ) -> Floats:
     """Where the truth fell in its forecast distribution, (S, H) in 0..1.
 
-    Ties (counts, zeros) and values beyond the outermost levels are spread uniformly over the probability that
-    they
-    share. A censored truth lies anywhere above its sales; a missing one (NaN) anywhere.
+    Ties (counts, zeros) and values beyond the outermost levels are spread uniformly over the probability
+    that they share. A censored truth lies anywhere above its sales; a missing one (NaN) anywhere.
     """
     levels = np.concatenate([[0.0], LEVELS, [1.0]]).astype(np.float32)
     below = (quantiles_SHQ < truth_SH[..., None]).sum(-1)

@@ -82,8 +82,8 @@ class Forecaster:
         """Forecast the `horizon` periods after the panel's last.
 
         Raises:
-            UsageError: the horizon is longer than the model's. InputError: the panel lacks what the model was
-            trained with.
+            UsageError: the horizon is longer than the model's. InputError: the panel lacks what the model
+            was trained with.
         """
         config = self.bundle.config
         if not 1 <= horizon <= config.horizon:

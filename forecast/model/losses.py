@@ -18,11 +18,10 @@ def forecast_loss(
 ) -> Tensor:
     """Mean loss over the counted (origin, step) pairs, a scalar.
 
-    Quantiles: pinball in units over the square root of the scale, so that neither fast nor slow series rule.
+    Quantiles: pinball in units over the root of the scale, so that neither fast nor slow series rule.
     Mean: Tweedie deviance of power 1.5 (Jorgensen 1987), y mu^-0.5 + mu^0.5 up to terms without mu.
     Stock-outs: a period that sold out says demand was at least its sales, so only forecasts below them are
-    punished
-    (Powell 1986, censored quantiles).
+    punished (Powell 1986, censored quantiles).
     """
     norm_BO1 = forecast.scale_BO[:, :, None].clamp(min=0.05).sqrt()
     error_BOHQ = demand_BOH[..., None] - forecast.quantiles_BOHQ

@@ -1,10 +1,9 @@
 """The network: one causal pass over a window gives the forecasts of all its origins (forking sequences,
 MQ-CNN, arXiv 1711.11053).
 
-Letters: B windows, W patches, p periods of a patch, O origins, H horizon, D periods of a window with its last
-horizon,
-C channels, X hidden units, Q quantile levels, F features, E event channels, L calendar periods, G event
-groups, N statics.
+Letters: B windows, W patches, p periods of a patch, O origins, H horizon, D periods of a window with its
+last horizon, C channels, X hidden units, Q quantile levels, F features, E event channels, L calendar
+periods, G event groups, N statics.
 """
 
 from __future__ import annotations
@@ -59,10 +58,8 @@ class SurgeNet(nn.Module):
     level_H: factors of the means by step (`forecast.model.calibration`), 1 while training.
 
     The decoder's first layer adds four projections, each computed as seldom as it can be: of the target
-    period (once a period), of the
-    origin (once an origin), of the place in the patch (p an origin) and of the step ahead (once). It costs
-    little
-    beside the layers that follow.
+    period (once a period), of the origin (once an origin), of the place in the patch (p an origin) and of
+    the step ahead (once). It costs little beside the layers that follow.
     """
 
     level_H: Tensor

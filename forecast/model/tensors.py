@@ -1,8 +1,7 @@
 """The panel as tensors on the device, with the features that need the whole panel computed once.
 
 Letters: S series, T observed periods, L periods of the calendar, G event groups, U unions (groups of series
-whose total
-is a feature), F features, E event channels, N static columns.
+whose total is a feature), F features, E event channels, N static columns.
 """
 
 from __future__ import annotations
