@@ -18,10 +18,10 @@ large ones."""
 class TrainingConfig:
     """Training settings.
 
-    minutes: wall-clock budget of the whole fit, validation included; whichever of minutes and steps ends first.
-    steps: optimiser steps at most.
-    batch: windows a step, each with many origins; by default what makes about `PAIRS` pairs of origin and step
-        ahead, fewer on small panels.
+    minutes: wall-clock budget of the whole fit, validation included. steps: optimiser steps at most. What ends
+        first counts.
+    batch: windows a step, each with many origins; by default what makes about `PAIRS` pairs of origin and
+        step ahead, fewer on small panels.
     half_life: patches after which an older window is drawn half as often.
     stages: parts of training; each but the last sees the past up to a later origin and is scored on what
         follows. first_stage, last_stage: their shares of the budget.
