@@ -12,6 +12,8 @@ from forecast.errors import UsageError
 from forecast.home import Home
 
 if TYPE_CHECKING:
+    import polars as pl
+
     from forecast.cli.output import Cell
     from forecast.demand.incoming import Incoming
     from forecast.demand.sources.reading import Reading
@@ -76,6 +78,9 @@ def orders(
     files: Files,
     mapping: Annotated[Path, typer.Option("--map", help="TOML file that says which column is what.")],
     home: HomeOption = DEFAULT_HOME,
+    add: Annotated[
+        bool, typer.Option("--add", help="Add up with orders imported before for the same periods.")
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Import order lines: one row for each item on an order.
@@ -83,13 +88,20 @@ def orders(
     The map's section `columns` names item, time and quantity; location, platform, line (its identifier) and
     static (a list of labels) where there are any. Nothing else is read.
 
+    Lines that an earlier import brought are left out by their identifier. Without identifiers, periods that
+    were imported before are refused, unless --add says that these are other orders.
+
     Above it may stand period (hour, day, week) and max_quantity (of one line).
     """
     from forecast.demand.sources.orders import orders_incoming, read_order_map
 
     place = Home(home)
     order_map = read_order_map(mapping)
-    _import(place, orders_incoming(_unseen(place, files), order_map, _reading(place)), as_json=as_json)
+    unseen = _unseen(place, files)
+    incoming = orders_incoming(
+        unseen, order_map, _reading(place), known_lines=_known_lines(place, unseen), overlaps=add
+    )
+    _import(place, incoming, as_json=as_json)
 
 
 @sources.command()
@@ -216,6 +228,16 @@ def _unseen(home: Home, files: list[Path]) -> list[Path]:
         return files  # reading them names the one that is not there
     fresh = set(store.new_hashes(tuple(by_hash)))
     return [path for value, path in reversed(by_hash.items()) if value in fresh] or files
+
+
+def _known_lines(home: Home, files: list[Path]) -> pl.Series | None:
+    """Hashes of the order lines imported before; None where the files were imported before as a whole."""
+    from forecast.demand.incoming import file_hash
+    from forecast.demand.store import DemandStore
+
+    store = DemandStore(home.demand_dir)
+    hashes = tuple(file_hash(path) for path in files if path.is_file())
+    return store.known_lines() if store.new_hashes(hashes) else None
 
 
 def _table_columns(mapping: Path | None, known: str, static: str) -> TableColumns:

@@ -22,8 +22,8 @@ class Incoming:
     """Demand that passed the gate.
 
     kind: `orders` for sums of order lines: a period without a line is a period without demand, from the
-        series' first line to the end of the import, and two imports of one period add up. `table` for
-        demand as given: a period without a row is missing, and a later import of one period replaces the
+        series' first line to the end of the import, and two imports of one period add up (see overlaps).
+        `table` for demand as given: a period without a row is missing, and a later import of one period replaces the
         former.
     hashes: SHA-256 of each input; what the store already has is not added again.
     series: item, location, platform and static labels, all strings; row s is series s of the chunks.
@@ -31,6 +31,8 @@ class Incoming:
     chunks: frames of series (row of `series`, ascending), time (start of the period), demand (null: missing),
         stocked_out (share, null: not recorded) and the known features; one row per series and period.
     quarantine: bad rows, as gate.QUARANTINE.
+    lines: of `orders`, the hash of each good line (overlap.line_hashes); empty where they have no identifiers.
+    overlaps: whether order lines without identifiers may lie in periods imported before, to be added up.
     """
 
     source: str
@@ -41,6 +43,8 @@ class Incoming:
     known: tuple[str, ...] = ()
     chunks: Iterable[pl.DataFrame]
     quarantine: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=QUARANTINE))
+    lines: pl.Series = field(default_factory=lambda: pl.Series("line", dtype=pl.Int64))
+    overlaps: bool = False
 
     def frames(self) -> Iterator[pl.DataFrame]:
         """The chunks in the columns and types of the store."""

@@ -138,6 +138,7 @@ class OrderLine(KeyedRow):
 
     quantity = dy.Float64(nullable=True, allow_inf=True, allow_nan=True)
     repeat = dy.Bool()
+    seen = dy.Bool()
     countable = dy.Bool()
     sold = dy.Bool()
 
@@ -180,6 +181,11 @@ class OrderLine(KeyedRow):
     def duplicate_order_line(cls) -> pl.Expr:
         """The first line with an identifier stays."""
         return ~pl.col("repeat")
+
+    @dy.rule()
+    def line_was_imported_before(cls) -> pl.Expr:
+        """A growing export holds the lines of the former one again."""
+        return ~pl.col("seen")
 
 
 def _named(column: str) -> pl.Expr:

@@ -5,6 +5,7 @@
 `series`      import, series, item, location, platform, static labels; a later row of a series completes its
 labels.
 `quarantine`  import, row, reason, item, location, platform, time, value.
+`lines`       hashes of imported order lines, see overlap.py.
 `imports`     the ledger, one row per import, written last: it names the versions of the other tables. What
               they hold beyond came from an import that died, is never read, and is undone by the next import.
 """
@@ -26,6 +27,7 @@ from deltalake.exceptions import DeltaError
 from forecast.demand.delta import Tally, append, read, write, write_chunks
 from forecast.demand.gate import count_reasons
 from forecast.demand.incoming import STEP_US, Incoming
+from forecast.demand.overlap import read_lines, refuse_overlap, spans, undo_lines, write_lines
 from forecast.demand.panel import Period
 from forecast.errors import BusyError, InputError, IntegrityError, NotFoundError
 
@@ -106,10 +108,11 @@ class DemandStore:
 
     def demand_files(self, number: int) -> list[Path]:
         """The Parquet files of import `number`; the import's number is not a column in them."""
-        table = self._delta("demand")
-        adds = pl.DataFrame(pa.table(table.get_add_actions(flatten=True)))
-        mine = adds.filter(pl.col("partition.import").cast(pl.Int32) == number)["path"]
-        return [self.folder / "demand" / path for path in mine]
+        return self._files(self._delta("demand"), number)
+
+    def known_lines(self) -> pl.Series:
+        """Hashes of the order lines imported so far, as overlap.line_hashes makes them."""
+        return read_lines(self.folder / "lines", self.ledger().height)["line"].drop_nulls()
 
     def size_on_disk(self) -> int:
         """Bytes of all files below the folder."""
@@ -123,7 +126,8 @@ class DemandStore:
     def add(self, incoming: Incoming) -> ImportReport:
         """Import; all of it or, when this process dies, nothing.
 
-        Raises InputError when the period differs from the store's, BusyError when another import is running.
+        Raises InputError when the period differs from the store's or order lines would be counted twice,
+        BusyError when another import is running.
         """
         with self._lock() as last_died:
             ledger = self.ledger()
@@ -139,6 +143,9 @@ class DemandStore:
             if tally.last is None:
                 raise InputError(incoming.source, expected="at least one period with demand", found="none")
             _check_alignment(ledger, tally.last, incoming.period)
+            if incoming.kind == "orders":
+                self._check_overlap(ledger, incoming, number)
+                write_lines(self.folder / "lines", incoming.lines, number)
             append(self.folder / "quarantine", incoming.quarantine, number)
             row = {
                 "import": number,
@@ -179,6 +186,27 @@ class DemandStore:
         append(self.folder / "series", incoming.series.with_columns(series=ids), number)
         return ids
 
+    def _files(self, table: DeltaTable, number: int) -> list[Path]:
+        adds = pl.DataFrame(pa.table(table.get_add_actions(flatten=True)))
+        mine = adds.filter(pl.col("partition.import").cast(pl.Int32) == number)["path"]
+        return [self.folder / "demand" / path for path in mine]
+
+    def _check_overlap(self, ledger: pl.DataFrame, incoming: Incoming, number: int) -> None:
+        """Refuse order lines that may be there already; this import is written but not in the ledger yet."""
+        lines = read_lines(self.folder / "lines", ledger.height)
+        if not set(incoming.lines.drop_nulls()).isdisjoint(lines["line"].drop_nulls()):
+            expected = "lines that no other import has brought meanwhile"
+            raise BusyError("orders", expected=expected, found="some that are there; import again")
+        if incoming.overlaps or ledger.is_empty():
+            return
+        named = len(incoming.lines) > 0 and not incoming.lines.has_nulls()
+        whole = lines.group_by("import").agg(pl.col("line").is_not_null().all()).filter("line")["import"]
+        series = read(self.folder / "series", None).unique("series")
+        new = spans(self._files(self._newest("demand"), number), series)
+        for earlier in ledger.filter(pl.col("kind") == "orders")["import"]:
+            if not (named and earlier in whole):
+                refuse_overlap(spans(self.demand_files(earlier), series), new, earlier)
+
     def _newest(self, name: str) -> DeltaTable:
         return DeltaTable(str(self.folder / name))
 
@@ -198,6 +226,7 @@ class DemandStore:
 
     def _undo_unfinished(self, ledger: pl.DataFrame) -> None:
         """Take back what an import that died left behind the versions in the ledger, and its files."""
+        undo_lines(self.folder / "lines", ledger.height)
         for name in TABLES:
             path = self.folder / name
             if not DeltaTable.is_deltatable(str(path)):

@@ -102,6 +102,7 @@ def _lines(path: Path, types: pl.DataFrame) -> pl.DataFrame:
             (~pl.col("fuel")).fill_null(True).alias("countable"),
             pl.lit(True).alias("sold"),
             pl.lit(False).alias("repeat"),
+            pl.lit(False).alias("seen"),
         )
     )
 

@@ -41,6 +41,7 @@ def online_retail_incoming(folder: Path, reading: Reading, *, min_lines: int) ->
         pl.col("item").str.contains(GOODS).fill_null(False).alias("countable"),
         (pl.col("price") > 0).fill_null(False).alias("sold"),
         (~pl.struct(*COLUMNS).is_first_distinct()).alias("repeat"),
+        pl.lit(False).alias("seen"),
     )
     gated = gate_lines(lines, reading, cap=MAX_QUANTITY, min_lines=min_lines)
     demand, series = sum_lines(gated.good.select("row", *KEYS, "time", "quantity"), "day", ())

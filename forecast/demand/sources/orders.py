@@ -14,6 +14,7 @@ from pydantic import Field
 
 from forecast.demand.gate import QUARANTINE, Gated, gate, require_good
 from forecast.demand.incoming import Incoming, file_hash, number_series
+from forecast.demand.overlap import line_hashes
 from forecast.demand.panel import Period
 from forecast.demand.schema import KEYS, OrderLine, check_features
 from forecast.demand.sources.reading import (
@@ -34,8 +35,9 @@ TRUNCATE: dict[Period, str] = {"hour": "1h", "day": "1d", "week": "1w"}
 class OrderColumns(FileModel):
     """Which column is what: the section `[columns]` of the map. item, time and quantity must be there.
 
-    line: the order line's identifier; a second line with the same one is quarantined. static: labels of a
-    series. Without a location or platform every line gets `all`.
+    line: the order line's identifier; a second line with the same one is quarantined, also when a former
+    import brought the first. static: labels of a series. Without a location or platform every line gets
+    `all`.
     """
 
     item: str
@@ -61,8 +63,19 @@ def read_order_map(path: Path) -> OrderMap:
     return read_model(path, read_toml(path), OrderMap)
 
 
-def orders_incoming(files: Sequence[Path], mapping: OrderMap, reading: Reading) -> Incoming:
-    """Order lines of some files for the store. Raises InputError when nothing good is in them."""
+def orders_incoming(
+    files: Sequence[Path],
+    mapping: OrderMap,
+    reading: Reading,
+    *,
+    known_lines: pl.Series | None = None,
+    overlaps: bool = False,
+) -> Incoming:
+    """Order lines of some files for the store.
+
+    known_lines: hashes of the lines imported before, which are quarantined. overlaps: as in Incoming.
+    Raises InputError when nothing good is in the files.
+    """
     columns = mapping.columns
     if not files:
         raise UsageError("files: expected at least one, found none")
@@ -79,9 +92,17 @@ def orders_incoming(files: Sequence[Path], mapping: OrderMap, reading: Reading) 
         number(rows, "quantity").alias("quantity"),
         pl.lit(True).alias("countable"),
         pl.lit(True).alias("sold"),
+        *([label("line")] if "line" in named else []),
         (_repeats("line") if "line" in named else pl.lit(False)).alias("repeat"),
     )
-    gated = gate_lines(lines, reading, cap=mapping.max_quantity)
+    if "line" in named:
+        lines = lines.with_columns(line_hashes(lines))
+    else:
+        lines = lines.with_columns(pl.lit(None, pl.Int64).alias("hash"))
+    seen = pl.col("hash").is_in((_NONE if known_lines is None else known_lines).implode())
+    gated = gate_lines(
+        lines.with_columns(seen.fill_null(False).alias("seen")), reading, cap=mapping.max_quantity
+    )
     demand, series = sum_lines(gated.good, mapping.period, columns.static)
     return Incoming(
         source="orders",
@@ -91,7 +112,12 @@ def orders_incoming(files: Sequence[Path], mapping: OrderMap, reading: Reading) 
         series=series,
         chunks=[demand],
         quarantine=gated.bad,
+        lines=gated.good["hash"] if "line" in named else _NONE,
+        overlaps=overlaps,
     )
+
+
+_NONE = pl.Series("hash", dtype=pl.Int64)
 
 
 def gate_lines(

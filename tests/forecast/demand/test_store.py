@@ -50,7 +50,13 @@ def incoming(
         }
     )
     return Incoming(
-        source=name, kind=kind, period=period, hashes=(name,), series=series, chunks=[chunk(rows)]
+        source=name,
+        kind=kind,
+        period=period,
+        hashes=(name,),
+        series=series,
+        chunks=[chunk(rows)],
+        overlaps=True,
     )
 
 
