@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import ipaddress
 import logging
+import os
 import signal
 import socket
-import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -126,25 +127,41 @@ class Server:
 
 def run(home: Home, config: ServerConfig, ready: Callable[[Server], None]) -> int:
     """Serve until SIGTERM (exit status 0) or SIGINT (130); `ready` is called when calls are answered."""
-    stopped = threading.Event()
-    received: list[int] = []
-
-    def on_signal(number: int, _frame: object) -> None:
-        received.append(number)
-        stopped.set()
-
-    former = {number: signal.signal(number, on_signal) for number in (signal.SIGTERM, signal.SIGINT)}
-    try:
+    with _signals(signal.SIGTERM, signal.SIGINT) as next_signal:
         server = Server(home, config)
         server.start()
         ready(server)
-        stopped.wait()
+        received = next_signal()
         log.info("stopping")
         server.stop()
+    return 130 if received == signal.SIGINT else 0
+
+
+@contextmanager
+def _signals(*numbers: signal.Signals) -> Iterator[Callable[[], int]]:
+    """Catch signals, those that a background shell left ignored too; gives a function that waits for one.
+
+    The interpreter writes each signal's number to a pipe from whatever thread it reached. No handler takes a
+    lock, which the interrupted main thread could be holding itself.
+    """
+    reader, writer = os.pipe()
+    os.set_blocking(writer, False)
+    former = {number: signal.signal(number, lambda _number, _frame: None) for number in numbers}
+    former_fd = signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
+
+    def next_signal() -> int:
+        while (received := os.read(reader, 1)[0]) not in numbers:
+            pass
+        return received
+
+    try:
+        yield next_signal
     finally:
+        signal.set_wakeup_fd(former_fd)
         for number, handler in former.items():
             signal.signal(number, handler)
-    return 130 if received and received[0] == signal.SIGINT else 0
+        os.close(reader)
+        os.close(writer)
 
 
 def _build(store: SnapshotStore, health_servicer: health.HealthServicer, config: ServerConfig) -> grpc.Server:

@@ -5,10 +5,12 @@ pointer moves.
 from __future__ import annotations
 
 import logging
+import os
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
+from pathlib import Path
 from typing import Final
 
 import numpy as np
@@ -31,6 +33,10 @@ PERIODS: Final[dict[str, source_pb2.Period.ValueType]] = {
 }
 
 
+Stamp = tuple[tuple[str, int, int, int], ...]
+"""Name, inode, size and time of change (ns) of each file of a snapshot: changed files, another stamp."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Refused:
     """A snapshot that should serve and does not."""
@@ -41,9 +47,13 @@ class Refused:
 
 @dataclass(frozen=True)
 class Served:
-    """One snapshot and what is prepared from it once. A call takes one and answers from it alone."""
+    """One snapshot and what is prepared from it once. A call takes one and answers from it alone.
+
+    stamp: the files as they were just before they were opened.
+    """
 
     snapshot: Snapshot
+    stamp: Stamp = ()
     _heads: dict[int, bytes] = field(default_factory=dict)
 
     @cached_property
@@ -135,13 +145,14 @@ class SnapshotStore:
     """Holds the snapshot that serves and follows the pointer.
 
     `current` is replaced whole, never changed: whoever has taken it keeps a consistent view. A snapshot that
-    cannot be opened is refused, logged and kept in `refused`; what served before goes on serving.
+    cannot be opened is refused, logged and kept in `refused`; what served before goes on serving. It is
+    looked at again when its files change: publishing it once more repairs it in place.
     """
 
     def __init__(self, home: Home) -> None:
         self._home = home
         self._served: Served | None = None
-        self._seen: Pointer | None = None
+        self._seen: tuple[Pointer, Stamp] | None = None
         self._stop = threading.Event()
         self._watcher: threading.Thread | None = None
         self.refused: Refused | None = None
@@ -158,7 +169,7 @@ class SnapshotStore:
         neither can serve.
         """
         pointer = Pointer.read(self._home)
-        self._seen = pointer
+        self._seen = (pointer, self._stamp(pointer.snapshot))
         try:
             self._served = self._open(pointer.snapshot)
             self.refused = None
@@ -186,45 +197,67 @@ class SnapshotStore:
             self._watcher.join()
 
     def refresh(self) -> bool:
-        """Obey the pointer if it moved; whether another snapshot serves or is refused now."""
+        """Obey the pointer if it or its snapshot's files changed; whether another snapshot serves or is
+        refused now.
+        """
         served, refused = self._served, self.refused
+        seen, self._seen = self._seen, None  # whatever it says when it can be read again is looked at
         try:
             pointer = Pointer.read(self._home)
+            stamp = self._stamp(pointer.snapshot)
         except (SurgecastError, OSError) as error:
-            self._seen = None  # whatever it says when it can be read again is looked at
             self._refuse("", error)
         else:
-            if pointer != self._seen:
-                self._obey(pointer)
+            self._seen = (pointer, stamp)
+            if self._seen != seen:
+                self._obey(pointer, stamp)
         return self._served is not served or self.refused != refused
 
-    def _obey(self, pointer: Pointer) -> None:
-        serves = self._served.snapshot.manifest.id if self._served else None
+    def _obey(self, pointer: Pointer, stamp: Stamp) -> None:
+        served = self._served
         try:
-            if pointer.snapshot != serves:
+            if served is None or (served.snapshot.manifest.id, served.stamp) != (pointer.snapshot, stamp):
                 self._served = self._open(pointer.snapshot)
                 log.info("serving %s", pointer.snapshot)
         except (IntegrityError, NotFoundError) as error:
             self._refuse(pointer.snapshot, error)
         except OSError as error:  # a full table of files, a lost disk: it may pass, so it is tried again
             self._refuse(pointer.snapshot, error)
-            return
+            self._seen = None
         else:
             self.refused = None
-        self._seen = pointer
 
     def _open(self, snapshot: str) -> Served:
-        served = Served(Snapshot.open(self._home.snapshots_dir / snapshot))
+        stamp = self._stamp(snapshot)
+        served = Served(Snapshot.open(self._home.snapshots_dir / snapshot), stamp)
         served.warm()
         return served
 
-    def _refuse(self, snapshot: str, error: SurgecastError | OSError) -> None:
-        refused = Refused(snapshot=snapshot, reason=str(error))
+    def _stamp(self, snapshot: str) -> Stamp:
+        return _stamp(self._home.snapshots_dir / snapshot)
+
+    def _refuse(self, snapshot: str, error: Exception, *, unforeseen: bool = False) -> None:
+        reason = f"{type(error).__name__}: {error}" if unforeseen else str(error)
+        refused = Refused(snapshot=snapshot, reason=reason)
         if refused != self.refused:
-            log.error("refused snapshot %s: %s", snapshot or "(pointer)", error)
+            what = snapshot or "(pointer)"
+            log.error("refused snapshot %s: %s", what, reason, exc_info=error if unforeseen else None)
         self.refused = refused
 
     def _watch(self, interval: float, changed: Callable[[], None]) -> None:
         while not self._stop.wait(interval):
-            if self.refresh():
+            try:
+                if self.refresh():
+                    changed()
+            except Exception as error:  # noqa: BLE001  a dead watcher would hide every later publication
+                self._refuse(self._seen[0].snapshot if self._seen else "", error, unforeseen=True)
                 changed()
+
+
+def _stamp(folder: Path) -> Stamp:
+    try:
+        with os.scandir(folder) as entries:
+            stats = [(entry.name, entry.stat()) for entry in entries]
+    except (FileNotFoundError, NotADirectoryError):
+        return ()  # the same as an empty folder: opening it says what is wrong
+    return tuple(sorted((name, stat.st_ino, stat.st_size, stat.st_mtime_ns) for name, stat in stats))

@@ -20,6 +20,7 @@ import hashlib
 import json
 import re
 from dataclasses import asdict, dataclass, fields
+from datetime import datetime
 from pathlib import Path
 from typing import Final
 
@@ -123,11 +124,15 @@ def manifest_text(manifest: Manifest) -> str:
 def read_manifest(path: Path) -> Manifest:
     """Read and check a manifest; IntegrityError when it is not what was written or of a newer format."""
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        return _checked_manifest(json.loads(path.read_text(encoding="utf-8")), path)
     except FileNotFoundError as error:
         raise IntegrityError(str(path), expected="a manifest", found="no such file") from error
-    except (UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise IntegrityError(str(path), expected="a manifest in JSON", found=str(error)) from error
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+        found = f"{type(error).__name__}: {error}"
+        raise IntegrityError(str(path), expected="a manifest in JSON", found=found) from error
+
+
+def _checked_manifest(content: object, path: Path) -> Manifest:
     if not isinstance(content, dict) or not isinstance(content.get("format"), int):
         raise IntegrityError(str(path), expected="the manifest of a snapshot", found="something else")
     if content["format"] != FORMAT:
@@ -138,11 +143,17 @@ def read_manifest(path: Path) -> Manifest:
     if stored != _checksum(content):
         raise IntegrityError(str(path), expected=f"checksum {stored}", found=_checksum(content))
     content.pop("format")
+    names = {field.name for field in fields(Manifest)}
+    if content.keys() != names or set(content["files"]) != set(FILES) or content["period"] not in STEP:
+        found = f"{sorted(content.keys() ^ names) or 'other files or another period'}"
+        raise IntegrityError(str(path), expected="a full manifest and nothing else", found=found)
+    numbers = [content[name] for name in ("horizon", "n_series", "n_scenarios", "n_history")]
     files = {name: FileEntry(**entry) for name, entry in content.pop("files").items()}
+    numbers += [entry.size for entry in files.values()]
+    if not all(type(number) is int and number >= 0 for number in numbers):
+        raise IntegrityError(str(path), expected="counts of at least 0", found=str(numbers))
     origin = np.datetime64(content.pop("origin"), "s")
-    missing = {field.name for field in fields(Manifest)} - content.keys() - {"files", "origin"}
-    if missing or set(files) != set(FILES) or content["period"] not in STEP:
-        raise IntegrityError(str(path), expected="a full manifest", found=f"no {sorted(missing) or 'files'}")
+    datetime.fromisoformat(content["created"])
     return Manifest(files=files, origin=origin, **content)
 
 

@@ -35,13 +35,12 @@ class Pointer:
         """
         path = home.pointer_file
         try:
-            content = json.loads(path.read_text(encoding="utf-8"))
+            return cls._checked(json.loads(path.read_text(encoding="utf-8")), path)
         except FileNotFoundError as error:
             found = f"nothing published in {home.root}; surgecast publish does it"
             raise NotFoundError("snapshot", expected="a published snapshot", found=found) from error
-        except (UnicodeDecodeError, json.JSONDecodeError) as error:
+        except (ValueError, RecursionError) as error:  # no UTF-8, no JSON, nested too deep
             raise IntegrityError(str(path), expected="a pointer in JSON", found=str(error)) from error
-        return cls._checked(content, path)
 
     @classmethod
     def _checked(cls, content: object, path: Path) -> Pointer:
@@ -66,8 +65,8 @@ def move_pointer(home: Home, snapshot: str) -> Pointer:
     pointer.
 
     Writers wait for each other and the file is replaced whole, so readers see the one or the other. Moving to
-    what serves already changes nothing. NotFoundError when there is no such snapshot, IntegrityError when its
-    manifest is damaged.
+    what serves already changes nothing: a server sees by itself that files were repaired. NotFoundError when
+    there is no such snapshot, IntegrityError when its manifest is damaged.
     """
     folder = home.snapshots_dir / snapshot
     if not is_id(snapshot) or not (folder / MANIFEST).is_file():

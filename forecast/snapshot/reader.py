@@ -74,7 +74,7 @@ class Snapshot:
             keys=SeriesKeys(item=columns["item"], location=columns["location"], platform=columns["platform"]),
             statics={c.removeprefix("static:"): v for c, v in columns.items() if c.startswith("static:")},
             summary=Summary(**{name: columns[f"summary:{name}"] for name in names}),
-            spans=tuple(read_spans((folder / EVENTS).read_text(encoding="utf-8"))),
+            spans=_read_events(folder / EVENTS),
             mean_SH=_map(folder / "mean.npy", (s, h), np.float32),
             packed_SHQ=_map(folder / "quantiles.npy", (s, h, len(LEVELS)), np.float16),
             scale_S=_map(folder / "scale.npy", (s,), np.float32),
@@ -130,6 +130,14 @@ def _map(path: Path, shape: tuple[int, ...], dtype: type[np.generic]) -> NDArray
         found = f"{array.dtype} {array.shape}"
         raise IntegrityError(str(path), expected=f"{np.dtype(dtype)} {shape}", found=found)
     return array
+
+
+def _read_events(path: Path) -> tuple[EventSpan, ...]:
+    try:
+        return tuple(read_spans(path.read_text(encoding="utf-8")))
+    except (ValueError, TypeError, KeyError, RecursionError) as error:
+        found = f"{type(error).__name__}: {error}"
+        raise IntegrityError(str(path), expected="events in JSON", found=found) from error
 
 
 def _read_series(path: Path, n_series: int) -> dict[str, NDArray[Any]]:

@@ -13,8 +13,9 @@ from surgecast.v1 import forecast_pb2 as pb
 
 from forecast.cli.main import run
 from forecast.home import Home
-from forecast.snapshot import write_snapshot
+from forecast.snapshot import Pointer, write_snapshot
 from serving.client import Client
+from serving.store import SnapshotStore
 
 GET = "/surgecast.v1.ForecastService/GetForecast"
 KEY = {"item": "SKU-001", "location": "Hangzhou", "platform": "Tmall"}
@@ -114,6 +115,48 @@ def test_a_damaged_publication_is_refused_while_serving(own_home, publish_to, ma
         assert client.serving_model().refused == ""
 
 
+def test_publishing_again_repairs_what_was_refused(own_home, publish_to, make_publication, spawn):
+    publish_to(make_publication(0))
+    bad = publish_to(make_publication(1), "4")
+    flip(own_home.snapshots_dir / bad / "quantiles.npy")
+    server = spawn(own_home)
+    with Client(server.address) as client:
+        assert "quantiles.npy" in client.serving_model().refused
+        assert publish_to(make_publication(1), "4") == bad
+        until(lambda: client.serving_model().source.snapshot == bad)
+        assert client.serving_model().refused == ""
+    until(lambda: publication_status(server.address) == "SERVING")
+
+
+@pytest.mark.parametrize("text", ["[" * 200_000, '{"format": 1, "moves": ' + "9" * 5_000 + "}"])
+def test_a_pointer_that_cannot_be_parsed_is_survived(own_home, publish_to, make_publication, spawn, text):
+    publish_to(make_publication(0))
+    with Client(spawn(own_home).address) as client:
+        own_home.pointer_file.write_text(text)
+        until(lambda: "serving.json: expected a pointer" in client.serving_model().refused)
+        second = publish_to(make_publication(1), "4")
+        until(lambda: client.serving_model().source.snapshot == second)
+
+
+def test_the_watcher_lives_on_after_what_nobody_foresaw(
+    own_home, publish_to, make_publication, caplog, monkeypatch
+):
+    good = publish_to(make_publication(0))
+    store = SnapshotStore(own_home)
+    store.load()
+    with monkeypatch.context() as patched:
+        patched.setattr(Pointer, "read", lambda _home: [].pop())
+        store.follow(0.01)
+        until(lambda: store.refused is not None)
+    assert store.refused.reason == "IndexError: pop from empty list"
+    assert any(record.exc_info for record in caplog.records)
+    until(lambda: store.refused is None)
+    assert store.current.snapshot.manifest.id == good
+    second = publish_to(make_publication(1), "4")
+    until(lambda: store.current.snapshot.manifest.id == second)
+    store.close()
+
+
 def test_started_on_a_damaged_snapshot_it_serves_the_former(own_home, publish_to, make_publication, spawn):
     good = publish_to(make_publication(0))
     bad = publish_to(make_publication(1), "4")
@@ -156,6 +199,16 @@ def test_signals_end_it_well(own_home, publish_to, publication, spawn, number, s
     server = spawn(own_home)
     assert answer_bytes(server.address)
     assert server.kill(number) == status
+
+
+def test_sigint_ends_it_where_a_background_shell_left_it_ignored(own_home, publish_to, publication, spawn):
+    publish_to(publication)
+    former = signal.signal(signal.SIGINT, signal.SIG_IGN)  # a child process inherits this
+    try:
+        server = spawn(own_home)
+    finally:
+        signal.signal(signal.SIGINT, former)
+    assert server.kill(signal.SIGINT) == 130
 
 
 def test_serving_needs_neither_training_nor_mlflow():

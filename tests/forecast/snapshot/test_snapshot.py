@@ -1,5 +1,6 @@
 """What is written comes back, and what was not written is refused."""
 
+import hashlib
 import json
 import signal
 import subprocess
@@ -215,7 +216,38 @@ def test_pointer_moves_and_remembers(home, make_publication):
             move_pointer(home, wrong)
 
 
-@pytest.mark.parametrize("text", ["", "[]", "{", '{"format": 9}', '{"format": 1, "snapshot": "../../etc"}'])
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"extra": 1},
+        {"n_series": "12"},
+        {"horizon": -1},
+        {"files": []},
+        {"files": {name: {"size": "9", "sha256": ""} for name in FILES}},
+        {"files": dict.fromkeys(FILES, 3)},
+        {"period": []},
+        {"origin": "soon"},
+        {"created": 5},
+        None,
+    ],
+)
+def test_manifest_with_the_wrong_things_in_it_is_refused(written, change):
+    path = written[1] / MANIFEST
+    content = json.loads(path.read_text())
+    del content["checksum"]
+    if change is None:
+        path.write_text("[" * 200_000)
+    else:
+        content |= change
+        digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+        path.write_text(json.dumps(content | {"checksum": digest}))
+    with pytest.raises(IntegrityError, match=r"manifest\.json"):
+        Snapshot.open(written[1])
+
+
+@pytest.mark.parametrize(
+    "text", ["", "[]", "{", "[" * 200_000, '{"format": 9}', '{"format": 1, "snapshot": "../../etc"}']
+)
 def test_damaged_pointer_is_refused_and_can_be_moved(home, make_publication, text):
     snapshot = write(home, make_publication())
     home.pointer_file.write_text(text)
