@@ -41,8 +41,9 @@ def load_bundle(home: Home, bundle_id: str) -> Bundle:
     """Read a bundle of the home. Raises NotFoundError or IntegrityError."""
     folder = bundle_folder(home, bundle_id)
     if not bundle_id or not folder.is_dir():
-        there = sorted(path.name for path in home.bundles_dir.glob("*") if not path.name.startswith("."))
-        raise NotFoundError("bundle", expected=f"one of {', '.join(there) or 'none yet'}", found=bundle_id)
+        names = sorted(path.name for path in home.bundles_dir.glob("*") if not path.name.startswith("."))
+        there = f"one of {', '.join(names)}" if names else "one to be there; run surgecast train"
+        raise NotFoundError("bundle", expected=there, found=bundle_id if names else "no bundle yet")
     return Bundle.load(folder)
 
 

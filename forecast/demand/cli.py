@@ -170,12 +170,15 @@ def simulate(
     periods: Annotated[int, typer.Option(min=1, help="Observed periods.")] = 730,
     period: Annotated[Literal["hour", "day", "week"], typer.Option(help="Length of a period.")] = "day",
     seed: Annotated[int, typer.Option(help="The same seed gives the same data.")] = 0,
+    force: Annotated[bool, typer.Option("--force", help="Write over a file that is there.")] = False,
 ) -> None:
     """Write a table of simulated demand with surges and stock-outs, to import with `import table`."""
     from forecast.cli.output import progress, say
     from forecast.demand.simulate import SimulationConfig, write_table
     from forecast.demand.simulate import simulate as run
 
+    if out.exists() and not force:
+        raise UsageError(f"OUT.parquet: expected a new file, found {out} (--force writes over it)")
     config = SimulationConfig(n_series=series, n_periods=periods, period=period, seed=seed)
     with progress("simulating"):
         panel = run(config).panel
@@ -204,6 +207,8 @@ def _import(home: Home, incoming: Incoming, *, as_json: bool) -> None:
         ["periods of series", report.rows],
         ["store version", report.version],
     ]
+    if report.demand_missing:
+        rows.append(["demand is missing", report.demand_missing])
     print_table([f"imported {report.source}", ""], rows)
     if report.quarantined:
         print_table(["quarantined because", "rows"], [list(item) for item in report.quarantined.items()])

@@ -103,6 +103,13 @@ def write(path: Path, rows: pl.DataFrame) -> None:
     write_deltalake(path, table, mode="append", schema_mode="merge")
 
 
+def count_missing(files: list[Path], last: datetime) -> int:
+    """Rows up to `last` in which the demand is missing."""
+    missing = pl.col("demand").is_null() & (pl.col("time") <= pl.lit(last, pl.Datetime("us")))
+    counted = pl.scan_parquet(files, hive_partitioning=False).select(missing.sum()).collect()
+    return int(counted.item())
+
+
 def read(path: Path, version: int | None) -> pl.DataFrame:
     """All rows of a version, the newest when None. Raises IntegrityError when they cannot be read."""
     try:

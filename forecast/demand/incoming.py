@@ -23,15 +23,15 @@ class Incoming:
 
     kind: `orders` for sums of order lines: a period without a line is a period without demand, from the
         series' first line to the end of the import, and two imports of one period add up (see overlaps).
-        `table` for demand as given: a period without a row is missing, and a later import of one period replaces the
-        former.
+        `table` for demand as given: a period without a row is missing, and a later import of one period
+        replaces the former.
     hashes: SHA-256 of each input; what the store already has is not added again.
     series: item, location, platform and static labels, all strings; row s is series s of the chunks.
     known: names of the known-future features.
     chunks: frames of series (row of `series`, ascending), time (start of the period), demand (null: missing),
         stocked_out (share, null: not recorded) and the known features; one row per series and period.
     quarantine: bad rows, as gate.QUARANTINE.
-    lines: of `orders`, the hash of each good line (overlap.line_hashes); empty where they have no identifiers.
+    lines: of `orders`, the hash of each good line (overlap.line_hashes); empty where none has an identifier.
     overlaps: whether order lines without identifiers may lie in periods imported before, to be added up.
     """
 

@@ -8,7 +8,6 @@ the lines it has. Where identifiers lack, imports of one location and platform m
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
 from pathlib import Path
 
 import polars as pl
@@ -55,7 +54,7 @@ def undo_lines(folder: Path, n_imports: int) -> None:
     table.vacuum(retention_hours=0, dry_run=False, enforce_retention_duration=False, full=True)
 
 
-def spans(files: Sequence[Path], series: pl.DataFrame) -> pl.DataFrame:
+def spans(files: list[Path], series: pl.DataFrame) -> pl.DataFrame:
     """location, platform, first and last period with demand in some Parquet files of the store."""
     return (
         pl.scan_parquet(files, hive_partitioning=False)

@@ -31,6 +31,7 @@ class Known:
 class Summary:
     """What is there. Shares are of series-periods: missing of all, zeros and stocked out of those observed.
 
+    demand_missing: rows of imported tables, up to their last demand, in which the demand is missing.
     promoted: share of series-periods with a promotion; None when no known feature tells.
     first, last: span of the demand; known_until: the last period with known features. events: occurrences
     of channels in the span. bytes: size on disk. quarantine: reason -> rows.
@@ -49,6 +50,7 @@ class Summary:
     units: float
     zeros: float
     missing: float
+    demand_missing: int
     stocked_out: float | None
     promoted: float | None
     known: tuple[Known, ...]
@@ -83,6 +85,7 @@ def summarize(home: Home) -> Summary:
         units=float(np.nansum(panel.demand_ST, dtype=np.float64)),
         zeros=int((panel.demand_ST == 0).sum()) / n_observed,
         missing=1 - n_observed / observed_ST.size,
+        demand_missing=sum(map(store.demand_missing, imports["import"])),
         stocked_out=None if stock is None else float((stock > 0).sum() / n_observed),
         promoted=_promoted(panel),
         known=tuple(_describe(name, values) for name, values in panel.known.items()),

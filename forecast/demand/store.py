@@ -24,7 +24,7 @@ import pyarrow as pa
 from deltalake import DeltaTable
 from deltalake.exceptions import DeltaError
 
-from forecast.demand.delta import Tally, append, read, write, write_chunks
+from forecast.demand.delta import Tally, append, count_missing, read, write, write_chunks
 from forecast.demand.gate import count_reasons
 from forecast.demand.incoming import STEP_US, Incoming
 from forecast.demand.overlap import read_lines, refuse_overlap, spans, undo_lines, write_lines
@@ -57,12 +57,14 @@ LEDGER = pl.Schema(
 
 @dataclass(frozen=True, kw_only=True)
 class ImportReport:
-    """What an import did. unchanged: the store had it all already. version: of the store, afterwards."""
+    """What an import did. demand_missing: see DemandStore.demand_missing. unchanged: the store had it all
+    already. version: of the store, afterwards."""
 
     source: str
     rows: int
     series: int
     quarantined: Mapping[str, int]
+    demand_missing: int
     unchanged: bool
     version: str
 
@@ -113,6 +115,11 @@ class DemandStore:
     def known_lines(self) -> pl.Series:
         """Hashes of the order lines imported so far, as overlap.line_hashes makes them."""
         return read_lines(self.folder / "lines", self.ledger().height)["line"].drop_nulls()
+
+    def demand_missing(self, number: int) -> int:
+        """Rows of table import `number`, up to its last demand, in which the demand is missing."""
+        row = self.ledger().row(number - 1, named=True)
+        return count_missing(self.demand_files(number), row["last"]) if row["kind"] == "table" else 0
 
     def size_on_disk(self) -> int:
         """Bytes of all files below the folder."""
@@ -173,6 +180,7 @@ class DemandStore:
             rows=rows,
             series=incoming.series.height,
             quarantined={} if unchanged else count_reasons(incoming.quarantine),
+            demand_missing=0 if unchanged else self.demand_missing(int(self.version)),
             unchanged=unchanged,
             version=self.version,
         )
@@ -238,6 +246,8 @@ class DemandStore:
                 table.restore(wanted)
             # Append-only: every version's files are among the newest one's, so that no reader misses a file.
             table.vacuum(retention_hours=0, dry_run=False, enforce_retention_duration=False, full=True)
+        for torn in self.folder.rglob("*#[0-9]*"):  # half-written files, which vacuum does not know
+            torn.unlink()
 
     @contextmanager
     def _lock(self) -> Iterator[bool]:

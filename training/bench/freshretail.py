@@ -26,10 +26,11 @@ def bench_freshretail(
     """Train on the days up to `cutoff` and write `out`; returns the results by name.
 
     out: columns store_id, product_id, date, mean, quantiles, a row per series and day. `training.minutes` is
-    for everything from reading on. Features that are not known over the horizon (weather, at the end of the
-    data) are left out. Scores are there only where the data holds days after the cutoff.
+    for everything from reading on. Nothing observed after the cutoff (weather, discounts, activities) is
+    used, as it would be unknown then: the model that is measured is the one that writes `out`. Scores are
+    there only where the data holds days after the cutoff.
     """
-    check_output(out)
+    check_output(out, folder / FILE)
     started = time.monotonic()
     last = last_day(folder)
     panel, dropped = usable(read_freshretail_panel(folder, cutoff), horizon)
@@ -45,6 +46,8 @@ def bench_freshretail(
         scores = score_freshretail(whole, forecasts)
         results |= {name: float(value) for name, value in asdict(scores.in_stock).items()}
         results |= {"stocked_out_days": float(scores.n_stocked_out), "shortfall": scores.shortfall}
+    else:
+        say(f"no scores: the data ends on {last}; they need days after the cutoff ({cutoff})")
     return {**results, "seconds": time.monotonic() - started}
 
 

@@ -9,6 +9,7 @@ from typing import Final
 
 import numpy as np
 
+from forecast.cli.output import say
 from forecast.demand.panel import Floats
 from forecast.demand.sources.m5 import read_m5, read_m5_panel
 from forecast.evaluation.m5 import M5Scorer
@@ -19,6 +20,8 @@ from training.config import TrainingConfig
 from training.files import check_output, write_parquet
 
 HORIZON: Final = 28
+FILES: Final = ("sales", "calendar", "sell_prices")
+"""What is read from the folder of the data."""
 
 
 def bench_m5(folder: Path, *, cutoff: int, out: Path, training: TrainingConfig) -> dict[str, float]:
@@ -28,7 +31,7 @@ def bench_m5(folder: Path, *, cutoff: int, out: Path, training: TrainingConfig) 
     `training.minutes` is for everything from reading on. Scores are there only where the data holds the 28
     days.
     """
-    check_output(out)
+    check_output(out, *(folder / f"{name}.parquet" for name in FILES))
     started = time.monotonic()
     panel = read_m5_panel(folder, cutoff)
     title = f"training on M5 up to day {cutoff}"
@@ -38,7 +41,9 @@ def bench_m5(folder: Path, *, cutoff: int, out: Path, training: TrainingConfig) 
     write_parquet(rows, out)
     results |= {"rows": float(rows.height), "coherence_error": coherence_error(levels)}
     truth_SH = known_truth(folder, cutoff)
-    if truth_SH is not None:
+    if truth_SH is None:
+        say(f"no scores: they need the sales of days {cutoff + 1} to {cutoff + HORIZON}, which are not there")
+    else:
         scores = M5Scorer.at(panel).score(truth_SH, levels)
         results |= {"wrmsse": scores.wrmsse, "wspl": scores.wspl, "wql": scores.wql, "bias": scores.bias}
         for number in range(1, 13):

@@ -1,8 +1,9 @@
 """FreshRetailNet-50K: a fresh-food e-grocer's 50,000 product x store series by day, with stock-outs by the
 hour.
 
-Weather is taken as known ahead: at serving time it must be a forecast. Demand is the day's sales, in the
-source's normalised units; `stocked_out` is the share of the hours 6 to 22 that were sold out.
+Weather, discounts and activities are as observed: at serving time they must be forecasts or plans. Demand is
+the day's sales, in the source's normalised units; `stocked_out` is the share of the hours 6 to 22 that were
+sold out.
 """
 
 from __future__ import annotations
@@ -87,8 +88,15 @@ def freshretail_incoming(folder: Path, reading: Reading) -> Incoming:
 
 
 def read_freshretail_panel(folder: Path, cutoff: date) -> Panel:
-    """The panel as known at the end of the day `cutoff`. Raises InputError when it lies outside the data."""
+    """The panel as known at the end of the day `cutoff`. Raises InputError when it lies outside the data.
+
+    All known features are unknown after the cutoff: the data holds what was observed, never what was
+    forecast or planned, and a score on observed weather would be that of a model nobody can run.
+    """
     with tempfile.TemporaryDirectory(prefix="surgecast-") as scratch:
         store = DemandStore(Path(scratch))
         store.add(freshretail_incoming(folder, Reading(now=Reading.today())))
-        return build_panel(store, no_events, cutoff=np.datetime64(cutoff, "s"))
+        panel = build_panel(store, no_events, cutoff=np.datetime64(cutoff, "s"))
+    for values_SP in panel.known.values():
+        values_SP[:, panel.n_periods :] = np.nan
+    return panel

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -53,9 +54,25 @@ def read_model(path: Path, content: object, model: type[Model]) -> Model:
     try:
         return model.model_validate(content)
     except ValidationError as error:
-        first = error.errors()[0]
-        key = ".".join(map(str, first["loc"])) or "file"
-        raise UsageError(f"{path}: {key}: {first['msg']}, found {first['input']!r}") from error
+        raise UsageError(f"{path}: {_complaint(error, model)}") from error
+
+
+def _complaint(error: ValidationError, model: type[BaseModel]) -> str:
+    """The first fault: key, expected and found; for a key that is not known the nearest one."""
+    first = error.errors()[0]
+    *sections, name = map(str, first["loc"] or ("file",))
+    key = ".".join([*sections, name])
+    if first["type"] == "extra_forbidden":
+        for section in sections:
+            inner = model.model_fields[section].annotation
+            model = inner if isinstance(inner, type) and issubclass(inner, BaseModel) else model
+        near = difflib.get_close_matches(name, model.model_fields, n=1)
+        hint = f"; did you mean {near[0]}?" if near else ""
+        return f"{key}: expected a key ({', '.join(model.model_fields)}), found {name!r}{hint}"
+    if first["type"] == "missing":
+        return f"{key}: expected a value, found nothing"
+    expected = first["msg"].removeprefix("Input should be ")
+    return f"{key}: expected {expected}, found {first['input']!r}"
 
 
 def read_rows(
@@ -106,6 +123,8 @@ def read_columns(path: Path, columns: Sequence[str]) -> pl.DataFrame:
 
 
 def _scan(path: Path) -> pl.LazyFrame:
+    if path.is_dir():
+        raise InputError(str(path), expected="a Parquet or CSV file", found="a folder")
     if not path.is_file():
         raise NotFoundError("file", expected=f"{path}", found="nothing there")
     if path.stat().st_size == 0:

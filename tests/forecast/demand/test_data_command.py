@@ -97,6 +97,17 @@ def test_a_table_comes_in_and_is_shown(tmp_path: Path, home: Path, surgecast: Su
     assert "stocked out" in out
 
 
+def test_missing_demand_is_counted_not_quarantined(tmp_path: Path, home: Path, surgecast: Surgecast) -> None:
+    text = daily(["1", "", "NaN", "4", ""])
+    path = table(tmp_path, HEADER + text)
+    status, out, _ = surgecast("data", "import", "table", path)
+    assert status == 0
+    assert "demand is missing" in out
+    assert surgecast.good("show")["demand_missing"] == 2
+    assert surgecast.good("show")["quarantine"] == {}
+    assert surgecast.good("import", "table", path)["demand_missing"] == 0
+
+
 def test_parquet_hours_and_weeks_are_inferred(tmp_path: Path, home: Path, surgecast: Surgecast) -> None:
     start = datetime(2024, 1, 3)
     for step, period in ((timedelta(hours=1), "hour"), (timedelta(days=7), "week")):
@@ -250,6 +261,8 @@ def test_wrong_flags_and_files_are_named(tmp_path: Path, surgecast: Surgecast) -
     assert "found 'cap', which is reserved" in surgecast.bad("import", "table", good, "--static", "cap")
     assert "'price' twice" in surgecast.bad("import", "table", good, "--known", "price", "--static", "price")
     assert "nothing there" in surgecast.bad("import", "table", tmp_path / "no.csv")
+    folder = surgecast.bad("import", "table", tmp_path)
+    assert f"{tmp_path}: expected a Parquet or CSV file, found a folder" in folder
     assert "a .parquet, .csv or .tsv file" in surgecast.bad("import", "table", table(tmp_path, "x", "t.xls"))
     assert "readable" in surgecast.bad("import", "table", table(tmp_path, "not parquet", "t.parquet"))
     assert "calendar.parquet" in surgecast.bad("import", "m5", tmp_path)
@@ -452,9 +465,11 @@ def test_lines_of_an_import_that_died_come_in_again(
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("[columns]\nitem = 'sku'\n", "columns.time"),
-        (MAP + "buyer = 'buyer'\n", "columns.buyer"),
-        (MAP.replace('"day"', '"month"'), "period"),
+        ("[columns]\nitem = 'sku'\n", "columns.time: expected a value, found nothing"),
+        (MAP + "buyer = 'buyer'\n", "columns.buyer: expected a key (item, time, quantity,"),
+        (MAP.replace("location", "locaton"), "found 'locaton'; did you mean location?"),
+        (MAP.replace("period", "perod"), "found 'perod'; did you mean period?"),
+        (MAP.replace('"day"', '"month"'), "period: expected 'hour', 'day' or 'week', found 'month'"),
         ("columns", "TOML"),
     ],
 )
@@ -470,6 +485,19 @@ def test_simulated_demand_comes_in(tmp_path: Path, home: Path, surgecast: Surgec
     columns = ("--known", "price,discount", "--static", "category,city")
     assert surgecast.good("import", "table", out, *columns)["series"] == 20
     assert surgecast.good("show")["periods"] == 60
+
+
+def test_simulated_demand_replaces_no_file_unasked(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "mine.parquet"
+    out.write_text("precious")
+    line = ["data", "simulate", str(out), "--series", "2", "--periods", "30"]
+    assert run(line) == 2
+    assert "expected a new file" in capsys.readouterr().err
+    assert out.read_text() == "precious"
+    assert run([*line, "--force"]) == 0
+    assert pl.read_parquet(out).height > 0
 
 
 def test_help_is_light() -> None:

@@ -223,6 +223,9 @@ def test_a_killed_import_leaves_the_former_state(tmp_path: Path, table: str, bef
     command = [sys.executable, "-c", KILLED, str(store.folder), table]
     root = Path(__file__).parents[3]
     assert subprocess.run(command, cwd=root, env={**os.environ, "PYTHONPATH": str(root)}).returncode == -9
+    (store.folder / "demand" / "import=9").mkdir(parents=True, exist_ok=True)
+    torn = store.folder / "demand" / "import=9" / "part-0.parquet#1"
+    torn.write_bytes(b"half")
     assert store.version == ("1" if before else "0")
     if before:
         np.testing.assert_array_equal(panel(store).demand_ST, [[1], [np.nan]])
@@ -230,6 +233,7 @@ def test_a_killed_import_leaves_the_former_state(tmp_path: Path, table: str, bef
     built = panel(store)
     assert built.keys.item.tolist() == (["a", "b", "z"] if before else ["a", "z"])
     assert np.nansum(built.demand_ST) == (19 if before else 18)
+    assert not torn.exists()
     assert len(list((store.folder / "demand").rglob("*.parquet"))) == (2 if before else 1)
 
 

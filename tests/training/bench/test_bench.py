@@ -96,7 +96,9 @@ def test_m5_at_the_end_of_the_data_has_no_scores(
 ) -> None:
     status, out = m5(DAYS)
     assert status == 0
-    assert "wrmsse" not in json.loads(capsys.readouterr().out)["results"]
+    shown = capsys.readouterr()
+    assert "wrmsse" not in json.loads(shown.out)["results"]
+    assert f"no scores: they need the sales of days {DAYS + 1} to {DAYS + 28}" in shown.err
     assert pl.read_parquet(out)["day"].max() == DAYS + 28
 
 
@@ -148,7 +150,9 @@ def test_freshretail_writes_days_after_the_cutoff_and_scores_days_in_stock(
     write_freshretail(tmp_path)
     out = tmp_path / "out.parquet"
     assert bench("freshretail", tmp_path, out, "--cutoff", "2024-06-11", "--json") == 0
-    results = json.loads(capsys.readouterr().out)["results"]
+    shown = capsys.readouterr()
+    assert "left out, not known for the 7 days after 2024-06-11: activity, discount" in shown.err
+    results = json.loads(shown.out)["results"]
     assert results["n"] == 8 * 6  # seven days of eight series, one of them sold out
     assert results["stocked_out_days"] == 8
     rows = pl.read_parquet(out)
@@ -157,9 +161,31 @@ def test_freshretail_writes_days_after_the_cutoff_and_scores_days_in_stock(
     assert rows.height == 8 * 7
 
 
+def test_freshretail_at_the_end_of_the_data_says_why_it_has_no_scores(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_freshretail(tmp_path)
+    assert bench("freshretail", tmp_path, tmp_path / "out.parquet", "--json") == 0
+    shown = capsys.readouterr()
+    assert "wql" not in json.loads(shown.out)["results"]
+    assert "no scores: the data ends on 2024-06-18" in shown.err
+
+
 def test_freshretail_refuses_a_wrong_cutoff(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write_freshretail(tmp_path)
     assert bench("freshretail", tmp_path, tmp_path / "out.parquet", "--cutoff", "2025-01-01") == 1
     assert "cutoff: expected 2024-04-20" in capsys.readouterr().err
     assert bench("freshretail", tmp_path, tmp_path / "out.parquet", "--cutoff", "someday") == 2
     assert "cutoff: expected a day" in capsys.readouterr().err
+
+
+def test_the_data_is_not_written_over(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_m5(tmp_path)
+    pl.DataFrame({"dt": [1]}).write_parquet(tmp_path / "train_hourly.parquet")
+    for name, file in (("m5", "sell_prices"), ("freshretail", "train_hourly")):
+        path = tmp_path / f"{file}.parquet"
+        before = path.read_bytes()
+        cutoff = "102" if name == "m5" else "2024-06-11"
+        assert bench(name, tmp_path, path, "--cutoff", cutoff) == 2
+        assert "out: expected another file than the input" in capsys.readouterr().err
+        assert path.read_bytes() == before

@@ -123,7 +123,8 @@ def test_freshretail_has_stock_outs_and_its_bad_rows_are_caught(tmp_path: Path) 
     assert panel.keys.item.tolist() == ["8", "9"]
     np.testing.assert_array_equal(panel.demand_ST, [[2, NAN], [0.5, 1.5]])
     np.testing.assert_array_equal(panel.stocked_out_ST, [[0, NAN], [0.25, 0]])
-    np.testing.assert_array_equal(panel.known["activity"][1], [0, 1, 0])
+    np.testing.assert_array_equal(panel.known["activity"][1], [0, 1, NAN])
+    assert all(np.isnan(values[:, 2:]).all() for values in panel.known.values())
     assert panel.statics["category1"].tolist() == ["1", "0"]
     assert panel.origin == np.datetime64("2024-03-29")
 
