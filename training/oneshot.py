@@ -73,7 +73,7 @@ def forecast_table(
     `out` holds item, location, platform, time, mean, quantiles (the 17 levels), a row per series and period.
     Raises InputError for a table without good rows or a cutoff outside of it; UsageError for wrong settings.
     """
-    check_output(out)
+    check_output(out, table)
 
     def grid(keys: SeriesKeys, period: Period, start: np.datetime64, n_periods: int) -> EventGrid:
         first, last = (time.astype("M8[D]").item() for time in (start, start + n_periods * STEP[period]))

@@ -88,6 +88,17 @@ def test_forecasts_follow_the_cutoff_and_are_in_order(shop: Shop, capsys: pytest
     assert [path.name for path in shop.folder.glob(".*")] == []
 
 
+@pytest.mark.parametrize("name", ["table.parquet", "../shop/table.parquet", "link.parquet"])
+def test_the_input_is_not_written_over(tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str) -> None:
+    (tmp_path / "shop").mkdir()
+    shop = Shop(tmp_path / "shop")
+    (shop.folder / "link.parquet").symlink_to(shop.folder / "table.parquet")
+    shop.out = shop.folder / name
+    assert shop.forecast(table()) == 2
+    assert "out: expected another file than the input" in capsys.readouterr().err
+    assert pl.read_parquet(shop.folder / "table.parquet").equals(table())
+
+
 def test_what_lies_after_the_cutoff_changes_nothing(shop: Shop) -> None:
     assert shop.forecast(table(), cutoff="2024-02-20") == 0
     first = shop.rows()
