@@ -47,8 +47,30 @@ def test_pictures_and_files_that_it_links_to_exist() -> None:
     assert all((README.parent / link).stat().st_size < 150_000 for link in local if link.endswith(".png"))
 
 
+def toml_block(name: str) -> str:
+    """The TOML file that the README shows under a name."""
+    (text,) = (block.text for block in readme_blocks() if block.text.startswith(f"# {name}\n"))
+    return text
+
+
+def test_growing_exports_of_order_lines_work_as_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "MAP.toml").write_text(toml_block("MAP.toml"), encoding="utf-8")
+    july = [f"{n},tea,2024-07-{n:02} 10:00:00,2,north,web,Acme,buyer" for n in range(1, 32)]
+    august = ["32,tea,2024-08-01 10:00:00,5,north,web,Acme,buyer"]
+    header = "line_id,sku,ordered_at,qty,warehouse,shop,brand,customer"
+    (tmp_path / "orders-july.csv").write_text("\n".join([header, *july]) + "\n")
+    (tmp_path / "orders-july-august.csv").write_text("\n".join([header, *july, *august]) + "\n")
+    monkeypatch.chdir(tmp_path)
+    surgecast = Surgecast(tmp_path / "home")
+    for words in (words for words in ASKED if words[:3] == ["data", "import", "orders"]):
+        surgecast(*words)
+    assert surgecast.json("data", "show")["units"] == 31 * 2 + 5
+
+
 def test_one_shot_forecasts_work_as_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (config,) = (block.text for block in readme_blocks() if block.language == "toml")
+    config = toml_block("forecast.toml")
     (tmp_path / "forecast.toml").write_text(config, encoding="utf-8")
     monkeypatch.chdir(tmp_path)
     surgecast = Surgecast(tmp_path)

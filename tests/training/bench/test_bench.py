@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from datetime import date, timedelta
 from pathlib import Path
@@ -112,6 +115,18 @@ def test_m5_refuses_a_cutoff_outside_and_a_folder_without_data(
     empty.mkdir()
     assert bench("m5", empty, out) == 1
     assert "sales.parquet in it" in capsys.readouterr().err
+
+
+def test_make_bench_says_what_it_needs() -> None:
+    make = shutil.which("make")
+    if make is None:
+        pytest.skip("make is not installed")
+    here = f"BIN={Path(sys.executable).parent}"
+    root = Path(__file__).parents[3]
+    command = [make, "--assume-old=.venv/.ready", "bench", here, "M5=", "FRESHRETAIL="]
+    done = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert "make bench M5=DIR FRESHRETAIL=DIR" in done.stderr
 
 
 def write_freshretail(folder: Path) -> None:
