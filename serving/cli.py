@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from forecast.cli.options import DEFAULT_HOME, HomeOption, JsonOption
-from forecast.errors import UsageError
+from forecast.errors import NotFoundError, UsageError
 from forecast.home import Home
 
 if TYPE_CHECKING:
+    from serving.client import Client
     from serving.server import Server
 
 AddressOption = Annotated[
@@ -69,7 +70,8 @@ def query(
     location: Annotated[str, typer.Option(help="The store or warehouse.")],
     platform: Annotated[str, typer.Option(help="The sales channel.")],
     horizon: Annotated[
-        int | None, typer.Option(max=1_000_000, help="Periods ahead; as many as were published by default.")
+        int | None,
+        typer.Option(min=1, max=1_000_000, help="Periods ahead; as many as were published by default."),
     ] = None,
     address: AddressOption = None,
     png: Annotated[Path | None, typer.Option(dir_okay=False, help="Write the fan as a picture too.")] = None,
@@ -117,7 +119,7 @@ def list_series(
     """List series with their base, their expected demand and their strongest coming period."""
     from itertools import islice
 
-    from forecast.cli.output import print_json, print_table
+    from forecast.cli.output import print_json, print_table, say
     from serving.client import Client, Order
     from serving.report import time_text
 
@@ -134,6 +136,8 @@ def list_series(
             page_size=min(limit, 1_000),
         )
         rows = list(islice(found, limit))
+        if not rows:
+            say(f"no series matches{_unknown_item(client, item)}")
     columns = ("item", "location", "platform", "base", "zeros", "total", "peak", "peak ratio", "peak at")
     cells = [
         (*s.key, s.base, s.zero_share, s.total, s.peak, s.peak_ratio, time_text(s.peak_time)) for s in rows
@@ -143,6 +147,17 @@ def list_series(
         print_json({"series": [dict(zip(names, row, strict=True)) for row in cells]})
     else:
         print_table(columns, cells)
+
+
+def _unknown_item(client: Client, item: str) -> str:
+    """Says so where no series at all has the item, with what is near; else nothing."""
+    if not item or next(client.list_series(item=item, page_size=1), None) is not None:
+        return ""
+    try:
+        client.forecast(item=item, location="-", platform="-")
+    except NotFoundError as error:
+        return f": {error.found}"
+    return ""  # published between the two questions
 
 
 def _address(address: str | None, home: Path) -> str:

@@ -13,6 +13,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
 from matplotlib.figure import Figure
 from matplotlib.font_manager import get_font_names
+from matplotlib.text import Text
 
 from forecast.errors import InputError
 from serving.client import EventSpan, SeriesForecast
@@ -68,7 +69,7 @@ def _save(forecast: SeriesForecast, path: Path) -> None:
         float(np.nanmax(np.concatenate([history, forecast.quantile(0.975), forecast.mean]), initial=0.0)) or 1
     )
     axes.set_ylim(0, top * 1.22)
-    _draw_events(axes, forecast, left, right)
+    names = _draw_events(axes, forecast, left, right)
     _mark_peak(axes, forecast, top)
     _titles(axes, forecast)
     axes.legend(
@@ -80,6 +81,7 @@ def _save(forecast: SeriesForecast, path: Path) -> None:
         columnspacing=1.3,
         labelcolor=_INK,
     )
+    _keep_inside(figure, axes, names)
     try:
         figure.savefig(path, bbox_inches="tight", pad_inches=0.2)
     except OSError as error:
@@ -120,9 +122,11 @@ def _draw_fan(axes: Axes, forecast: SeriesForecast) -> None:
     axes.axvline(_days(middle), color=_GREY, linewidth=1, linestyle=(0, (4, 3)))
 
 
-def _draw_events(axes: Axes, forecast: SeriesForecast, left: np.datetime64, right: np.datetime64) -> None:
+def _draw_events(
+    axes: Axes, forecast: SeriesForecast, left: np.datetime64, right: np.datetime64
+) -> list[Text]:
     """Shade events, each from the middle of the period before to the middle of its last one; name
-    their days.
+    their days. Returns the names.
     """
     half = forecast.source.step / 2
     shown = [event for event in forecast.events if event.end > left and event.start < right]
@@ -137,11 +141,12 @@ def _draw_events(axes: Axes, forecast: SeriesForecast, left: np.datetime64, righ
         if event.phase == "day":
             named.append(event)
     level, free = 0, left
+    names: list[Text] = []
     for event in sorted(named, key=lambda event: event.start):
         level = (level + 1) % 3 if event.start < free else 0
-        free = event.start + (right - left) // 7
+        free = max(event.start, left) + (right - left) // 7
         middle = max(event.start, left) + (min(event.end, right) - max(event.start, left)) / 2 - half
-        axes.text(
+        name = axes.text(
             _days(middle),
             0.985 - 0.055 * level,
             event.name,
@@ -150,7 +155,23 @@ def _draw_events(axes: Axes, forecast: SeriesForecast, left: np.datetime64, righ
             va="top",
             fontsize=8.5,
             color=_RED,
+            in_layout=False,
         )
+        names.append(name)
+    return names
+
+
+def _keep_inside(figure: Figure, axes: Axes, names: list[Text]) -> None:
+    """Shift names that reach out of the plot, over the numbers of its axis, to its edge."""
+    figure.draw_without_rendering()
+    plot = axes.get_window_extent()
+    to_data = axes.transData.inverted()
+    for name in names:
+        box = name.get_window_extent()
+        shift = max(plot.x0 - box.x0, 0) or min(plot.x1 - box.x1, 0)
+        if shift:
+            x, _ = to_data.transform(((box.x0 + box.x1) / 2 + shift, plot.y0))
+            name.set_x(x)
 
 
 def _mark_peak(axes: Axes, forecast: SeriesForecast, top: float) -> None:

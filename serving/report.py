@@ -9,8 +9,6 @@ from forecast.cli.output import Cell, console, print_table
 from serving.client import EventSpan, SeriesForecast
 from serving.fan import MARGIN, WIDTH, draw_fan
 
-_MARKS = {"pre-sale": "pre-sale", "warm-up": "before", "day": "★", "after": "after"}
-
 
 def time_text(time: np.datetime64, *, weekday: bool = False) -> str:
     """A period as people write it: the day, with the hour when it is not midnight."""
@@ -20,8 +18,8 @@ def time_text(time: np.datetime64, *, weekday: bool = False) -> str:
 
 
 def event_mark(events: list[EventSpan]) -> str:
-    """The events of one period in a few words."""
-    return ", ".join(f"{_MARKS.get(event.phase, event.phase)} {event.name}" for event in events)
+    """The events of one period in a few words: a star for their days, else the phase."""
+    return ", ".join(f"{'★' if event.phase == 'day' else event.phase} {event.name}" for event in events)
 
 
 def events_at(forecast: SeriesForecast, time: np.datetime64) -> list[EventSpan]:

@@ -25,7 +25,7 @@ from serving.checks import (
     check_view,
     parse,
 )
-from serving.near import Neighbours
+from serving.near import unknown
 from serving.store import Served, SnapshotStore, seconds
 
 
@@ -102,7 +102,7 @@ class ModelServicer:
 def _row(served: Served, key: tuple[str, str, str], field: str) -> int:
     row = served.snapshot.index.get(key)
     if row is None:
-        raise Neighbours(served.snapshot).unknown(key, field)
+        raise unknown(served.snapshot, served.items, key, field)
     return row
 
 

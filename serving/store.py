@@ -23,6 +23,7 @@ from forecast.home import Home
 from forecast.quantiles import LEVELS
 from forecast.snapshot import Pointer, Snapshot
 from serving import wire
+from serving.near import Neighbours
 
 log = logging.getLogger("surgecast.serving")
 
@@ -74,6 +75,11 @@ class Served:
         return [wire.encode_key(*key) for key in self.snapshot.index]
 
     @cached_property
+    def items(self) -> Neighbours:
+        """The items, to find what was meant by one that is not there."""
+        return Neighbours(self.snapshot.keys.item.tolist())
+
+    @cached_property
     def events(self) -> list[bytes]:
         """The encoded events of each group of series."""
         n_groups = int(self.snapshot.group_S.max()) + 1
@@ -113,7 +119,7 @@ class Served:
 
     def warm(self) -> None:
         """Prepare everything, so that no call has to."""
-        for _prepared in (self.source, self.keys, self.events, self.orders):
+        for _prepared in (self.source, self.keys, self.items, self.events, self.orders):
             pass
 
     def describe(self, refused: Refused | None) -> model_pb2.GetServingModelResponse:

@@ -244,7 +244,7 @@ def test_query_as_json(server, publication):
     ("arguments", "status", "said"),
     [
         (["--item", "SKU-0O1", "--location", "Hangzhou", "--platform", "Tmall"], 1, "near: SKU-00"),
-        ([*FLAGS, "--horizon", "0"], 1, "horizon: expected 1..14 periods, found 0"),
+        ([*FLAGS, "--horizon", "0"], 2, "--horizon"),
         ([*FLAGS, "--horizon", "15"], 1, "horizon: expected 1..14 periods, found 15"),
         ([*FLAGS, "--horizon", "99999999999"], 2, "--horizon"),
         ([*FLAGS, "--png", "fan.pdf"], 2, ".png"),
@@ -272,3 +272,20 @@ def test_series_list_finds_the_strongest_surge(server):
     assert rows[0]["platform"] == "Tmall"
     assert rows[0]["peak_at"] == "2026-11-11"
     assert surgecast("series", "list", "--sort", "best", "--address", server.address).returncode == 2
+
+
+@pytest.mark.parametrize(
+    ("conditions", "said"),
+    [
+        (["--item", "sku-0O1"], "no series matches: no item 'sku-0O1'; near: SKU-001"),
+        (["--item", "nosuch"], "no series matches: no item 'nosuch'"),
+        (["--item", "SKU-001", "--location", "Atlantis"], "no series matches"),
+        (["--min-base", "1e9"], "no series matches"),
+    ],
+)
+def test_series_list_says_why_it_is_empty(server, conditions, said):
+    result = surgecast("series", "list", *conditions, "--address", server.address, "--json")
+    assert result.returncode == 0
+    assert json.loads(result.stdout) == {"series": []}
+    assert result.stderr.startswith(said)
+    assert len(result.stderr.splitlines()) == 1

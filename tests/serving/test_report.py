@@ -8,7 +8,7 @@ import pytest
 from forecast.quantiles import LEVELS
 from serving.client import EventSpan, Key, ModelFacts, SeriesForecast
 from serving.fan import HEIGHT, draw_fan
-from serving.picture import save_fan
+from serving.picture import _keep_inside, save_fan
 from serving.report import print_report
 
 DAY = np.timedelta64(86_400, "s")
@@ -75,3 +75,37 @@ def test_thin_series_are_drawn(forecast, tmp_path, changes, capsys):
     assert "┊" in capsys.readouterr().out
     save_fan(thin, tmp_path / "fan.png")
     assert (tmp_path / "fan.png").stat().st_size > 10_000
+
+
+def named(start, end, phase="day", name="Back to school 2017"):
+    start, end = np.datetime64(start, "s"), np.datetime64(end, "s")
+    return EventSpan(name=name, kind="k", phase=phase, start=start, end=end, intensity=1.0)
+
+
+def test_phases_have_the_words_of_the_calendars(forecast, capsys):
+    days = [("pre-sale", "02"), ("warm-up", "04"), ("day", "11"), ("after", "13")]
+    spans = [named(f"2026-11-{day}", f"2026-11-{int(day) + 1:02d}", phase, "Sale") for phase, day in days]
+    print_report(replace(forecast, events=tuple(spans)))
+    out = capsys.readouterr().out
+    assert all(f"{words} Sale" in out for words in ("pre-sale", "warm-up", "★", "after"))
+    assert "before Sale" not in out
+
+
+def test_names_of_events_stay_inside_the_picture(forecast, tmp_path, monkeypatch):
+    drawn = []
+
+    def keep(figure, axes, names):
+        _keep_inside(figure, axes, names)
+        figure.draw_without_rendering()
+        plot = axes.get_window_extent()
+        drawn.extend((plot, name.get_window_extent()) for name in names)
+
+    monkeypatch.setattr("serving.picture._keep_inside", keep)
+    edges = (named("2026-09-01", "2026-09-25"), named("2026-11-21", "2026-11-30"))
+    first = forecast.history_times[0]
+    edges += (named(first - 20 * DAY, first + DAY),)
+    save_fan(replace(forecast, events=(*edges, *forecast.events)), tmp_path / "fan.png")
+    assert len(drawn) == 4
+    for plot, name in drawn:
+        assert plot.x0 - 0.5 <= name.x0
+        assert name.x1 <= plot.x1 + 0.5
