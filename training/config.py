@@ -18,8 +18,8 @@ large ones."""
 class TrainingConfig:
     """Training settings.
 
-    minutes: wall-clock budget of the whole fit, validation included. steps: optimiser steps at most. What ends
-        first counts.
+    minutes: wall-clock budget of the whole fit, validation included. steps: optimiser steps at most. What
+        ends first counts.
     batch: windows a step, each with many origins; by default what makes about `PAIRS` pairs of origin and
         step ahead, fewer on small panels.
     half_life: patches after which an older window is drawn half as often.
