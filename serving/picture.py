@@ -143,9 +143,10 @@ def _draw_events(
     level, free = 0, left
     names: list[Text] = []
     for event in sorted(named, key=lambda event: event.start):
-        level = (level + 1) % 3 if event.start < free else 0
-        free = max(event.start, left) + (right - left) // 7
-        middle = max(event.start, left) + (min(event.end, right) - max(event.start, left)) / 2 - half
+        begin = max(event.start, left)
+        level = (level + 1) % 3 if begin < free else 0
+        free = begin + (right - left) // 7
+        middle = begin + (min(event.end, right) - begin) / 2 - half
         name = axes.text(
             _days(middle),
             0.985 - 0.055 * level,

@@ -157,6 +157,25 @@ def test_the_watcher_lives_on_after_what_nobody_foresaw(
     store.close()
 
 
+def test_files_that_change_under_a_server_are_checked_again(own_home, publish_to, publication):
+    file = own_home.snapshots_dir / publish_to(publication) / "mean.npy"
+    good = file.read_bytes()
+    store = SnapshotStore(own_home)
+    served = store.load()
+    assert not store.refresh()
+    flip(file)
+    assert store.refresh()
+    assert "mean.npy" in store.refused.reason
+    assert not store.refresh()
+    restored = file.with_name("restored")
+    restored.write_bytes(good)
+    restored.replace(file)
+    assert store.refresh()
+    assert store.refused is None
+    assert store.current is not served
+    assert store.current.snapshot.mean_SH.tobytes() == publication.forecasts.mean_SH.tobytes()
+
+
 def test_started_on_a_damaged_snapshot_it_serves_the_former(own_home, publish_to, make_publication, spawn):
     good = publish_to(make_publication(0))
     bad = publish_to(make_publication(1), "4")
