@@ -42,7 +42,7 @@ def load_bundle(home: Home, bundle_id: str) -> Bundle:
     folder = bundle_folder(home, bundle_id)
     if not bundle_id or not folder.is_dir():
         names = sorted(path.name for path in home.bundles_dir.glob("*") if not path.name.startswith("."))
-        there = f"one of {', '.join(names)}" if names else "one to be there; run surgecast train"
+        there = f"one of {', '.join(names)}" if names else "one that `surgecast train` made"
         raise NotFoundError("bundle", expected=there, found=bundle_id if names else "no bundle yet")
     return Bundle.load(folder)
 

@@ -245,6 +245,14 @@ def test_an_unknown_alias_is_not_found(home: Home) -> None:
         find(home, "challenger")
 
 
+def test_a_bundle_is_asked_for_before_there_is_one(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["publish", "--home", str(tmp_path / "none"), "--bundle", "nonsense"]) == 1
+    message = capsys.readouterr().err
+    assert message == "error: bundle: expected one that `surgecast train` made, found no bundle yet\n"
+
+
 def test_an_unknown_bundle_is_refused(home: Home, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["publish", "--home", str(home.root), "--bundle", "nonsense"]) == 1
     errors = capsys.readouterr().err
