@@ -61,7 +61,10 @@ def test_every_order_line_is_good_or_quarantined(
         schema={**KEYED, "quantity": pl.Float64, "countable": pl.Boolean, "sold": pl.Boolean},
     ).with_row_index("row")
     checked = frame.with_columns(
-        pl.lit(NOW, pl.Datetime("us")).alias("now"), cap=pl.lit(200.0), repeat=pl.lit(False)
+        pl.lit(NOW, pl.Datetime("us")).alias("now"),
+        cap=pl.lit(200.0),
+        repeat=pl.lit(False),
+        seen=pl.lit(False),
     )
     gated = gate(checked, OrderLine, value="quantity")
     assert sorted([*gated.good["row"], *gated.bad["row"]]) == list(range(len(rows)))
