@@ -124,7 +124,7 @@ def test_publishing_again_repairs_what_was_refused(own_home, publish_to, make_pu
         assert "quantiles.npy" in client.serving_model().refused
         assert publish_to(make_publication(1), "4") == bad
         until(lambda: client.serving_model().source.snapshot == bad)
-        assert client.serving_model().refused == ""
+        until(lambda: not client.serving_model().refused)
     until(lambda: publication_status(server.address) == "SERVING")
 
 
