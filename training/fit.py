@@ -74,19 +74,13 @@ def fit(
     )
     with _quiet(), _interruptible():
         _trainer(device, walk).fit(module, DataLoader(feed, batch_size=None))
-    templates = (
-        np.stack(walk.templates)
-        if walk.templates
-        else np.zeros((0, panel.n_series, model.horizon), np.float32)
-    )
     averaged = cast(SurgeNet, module.averaged.module)
     averaged.level_H = torch.from_numpy(_level(panel, walk, model))
-    ranks = scenario_ranks(templates, model.scenarios, np.random.default_rng(training.seed))
     return Bundle(
         config=model,
         schema=schema,
         weights={name: value.detach().cpu() for name, value in averaged.state_dict().items()},
-        ranks_SHK=ranks,
+        ranks_SHK=_ranks(panel, walk, model, training.seed),
         keys=panel.keys,
         facts={
             "origin": str(panel.origin),
@@ -98,6 +92,13 @@ def fit(
             **{name: round(value, 6) for name, value in walk.out_of_sample.items()},
         },
     )
+
+
+def _ranks(panel: Panel, walk: Prequential, model: ModelConfig, seed: int) -> NDArray[np.uint8]:
+    """The coupling of the scenarios, from every scored origin; independent ranks where none was."""
+    nothing = np.zeros((0, panel.n_series, model.horizon), np.float32)
+    templates_NSH = np.stack(walk.templates) if walk.templates else nothing
+    return scenario_ranks(templates_NSH, model.scenarios, np.random.default_rng(seed))
 
 
 @contextlib.contextmanager
