@@ -94,9 +94,10 @@ class SurgeNet(nn.Module):
         """Forecast from the last `n_origins` patch ends of each window."""
         # 1. What is known of each period: calendar, events, known features, what its analog did.
         calendar_GLX = self._calendar(tensors)
-        day_BDX = calendar_GLX[windows.group_B[:, None], windows.period_BD] + self.series_in(
-            _series_features(windows)
-        )
+        place_BD = windows.group_B[:, None] * calendar_GLX.shape[1] + windows.period_BD
+        # A look-up's gradient is summed in one order on any number of threads; an index's is not.
+        shared_BDX = F.embedding(place_BD, calendar_GLX.flatten(0, 1))
+        day_BDX = shared_BDX + self.series_in(_series_features(windows))
         # 2. What is known of the past: patches of scaled demand in their circumstances, one causal pass.
         scale_BW = windows.scale_BW
         context_BWC = self._encode(windows, day_BDX, scale_BW)
