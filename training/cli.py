@@ -148,6 +148,7 @@ def forecast(
 ) -> None:
     """Train on one table up to a cutoff and write the forecasts that follow, without a home."""
     from forecast.cli.output import print_json
+    from training.files import check_output
     from training.oneshot import forecast_table, read_config
     from training.options import parse_cutoff
 
@@ -156,6 +157,8 @@ def forecast(
     until = parse_cutoff(cutoff)
     if until is None:
         raise UsageError("cutoff: expected a time, found none")
+    if config is not None:
+        check_output(out, config)
     facts = forecast_table(table, settings, cutoff=until, horizon=horizon, out=out)
     if as_json:
         print_json(facts)

@@ -99,6 +99,13 @@ def test_the_input_is_not_written_over(tmp_path: Path, capsys: pytest.CaptureFix
     assert pl.read_parquet(shop.folder / "table.parquet").equals(table())
 
 
+def test_the_configuration_is_not_written_over(shop: Shop, capsys: pytest.CaptureFixture[str]) -> None:
+    shop.out = shop.config
+    assert shop.forecast(table()) == 2
+    assert "out: expected another file than the input" in capsys.readouterr().err
+    assert shop.config.read_text() == SETTINGS
+
+
 def test_what_lies_after_the_cutoff_changes_nothing(shop: Shop) -> None:
     assert shop.forecast(table(), cutoff="2024-02-20") == 0
     first = shop.rows()
