@@ -32,6 +32,12 @@ def calendar_features(period: Period, start: np.datetime64, n: int) -> Floats:
     return np.concatenate(columns, axis=1).astype(np.float32)
 
 
+def cycle_columns(period: Period) -> NDArray[np.bool_]:
+    """(F,) which columns of `calendar_features` tell the weekday or the hour; the others tell the season."""
+    blocks = {"hour": (8, 7, 6, 24), "day": (8, 7, 6), "week": (12,)}[period]
+    return np.concatenate([np.full(n, bool(place % 2)) for place, n in enumerate(blocks)])
+
+
 def _waves(phase: NDArray[np.float64], n: int) -> NDArray[np.float64]:
     angles = 2 * np.pi * phase[:, None] * np.arange(1, n + 1)
     return np.concatenate([np.sin(angles), np.cos(angles)], axis=1)

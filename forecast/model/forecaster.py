@@ -85,11 +85,8 @@ class Forecaster:
             UsageError: the horizon is longer than the model's. InputError: the panel lacks what the model
             was trained with.
         """
+        self.check(panel, horizon)
         config = self.bundle.config
-        if not 1 <= horizon <= config.horizon:
-            raise UsageError(f"horizon: expected 1..{config.horizon} periods (the model's), found {horizon}")
-        if panel.period != config.period:
-            raise InputError("period", expected=config.period, found=panel.period)
         tensors = build_tensors(panel, config, self.bundle.schema, self.device, horizon=horizon)
         shape = (panel.n_series, horizon)
         mean_SH = np.empty(shape, np.float32)
@@ -108,6 +105,15 @@ class Forecaster:
             quantiles_SHQ=quantiles_SHQ,
             ranks_SHK=self._ranks(panel.keys)[:, :horizon],
         )
+
+    def check(self, panel: Panel, horizon: int) -> None:
+        """Raise UsageError for a horizon that the model does not have, InputError for a panel of other
+        periods."""
+        config = self.bundle.config
+        if not 1 <= horizon <= config.horizon:
+            raise UsageError(f"horizon: expected 1..{config.horizon} periods (the model's), found {horizon}")
+        if panel.period != config.period:
+            raise InputError("period", expected=config.period, found=panel.period)
 
     def _ranks(self, keys: SeriesKeys) -> NDArray[np.uint8]:
         """Rows of the bundle's coupling for these series; a series it never saw borrows one, by a hash of its
