@@ -1,4 +1,4 @@
-"""`surgecast train`, `backtest`, `publish`, `forecast` and `mlflow`."""
+"""`surgecast train`, `backtest`, `publish`, `explain`, `forecast` and `mlflow`."""
 
 from __future__ import annotations
 
@@ -126,6 +126,50 @@ def publish(
         print_json({"snapshot": snapshot, "folder": place.snapshots_dir / snapshot})
         return
     typer.echo(snapshot)
+
+
+@commands.command()
+def explain(
+    item: Annotated[str, typer.Option(help="The item (SKU).")],
+    location: Annotated[str, typer.Option(help="The store or warehouse.")],
+    platform: Annotated[str, typer.Option(help="The sales channel.")],
+    home: HomeOption = DEFAULT_HOME,
+    horizon: Annotated[int | None, typer.Option(min=1, help="Periods ahead; the model's.")] = None,
+    bundle: Annotated[str | None, typer.Option(help="Id of a bundle; the champion's.")] = None,
+    cutoff: CutoffOption = None,
+    device: DeviceOption = None,
+    png: Annotated[Path | None, typer.Option(dir_okay=False, help="Draw the parts as a picture too.")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Split a series' mean forecast into base level, weekday, season, price, events and stock-outs."""
+    from forecast.cli.output import print_json, print_table, say
+    from forecast.settings import load_settings
+    from training import explaining
+    from training.files import check_output
+    from training.options import parse_cutoff
+
+    if png is not None:
+        if png.suffix.lower() != ".png":
+            raise UsageError(f"--png: expected a file name ending in .png, found {png}")
+        check_output(png)
+    place = Home(home)
+    made = explaining.explain_series(
+        place,
+        (item, location, platform),
+        horizon=horizon,
+        bundle_id=bundle,
+        cutoff=parse_cutoff(cutoff),
+        device=load_settings(place, {"training.device": device}).training.device,
+    )
+    if png is not None:
+        if not explaining.save_picture(made, png):
+            say("some characters are in no installed font and were left out of the picture")
+        say(f"wrote {png}")
+    if as_json:
+        print_json(explaining.explained_json(made))
+        return
+    columns, rows = explaining.explained_table(made)
+    print_table(columns, rows, title=f"{item} at {location}, {platform}: mean units per {made.panel.period}")
 
 
 @commands.command()

@@ -6,7 +6,7 @@ Letters: S series, H horizon, T history, B bins.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -21,6 +21,9 @@ from forecast.evaluation.metrics import Pit, pit_histogram
 from forecast.evaluation.slices import PEAK_MULTIPLE, SEGMENTS, peak_threshold, segments
 from forecast.forecasts import Forecasts
 from forecast.quantiles import MEDIAN, band
+
+if TYPE_CHECKING:
+    from forecast.model.explanation import Explanation
 
 INK: Final[str] = "#1f2933"
 MUTED: Final[str] = "#7b8794"
@@ -92,6 +95,46 @@ def plot_fans(panel: Panel, truth_SH: Floats, forecasts: Forecasts, rows: Mappin
         _dates(axes)
     handles, labels = figure.axes[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=len(labels), frameon=False)
+    return figure
+
+
+def plot_explanation(panel: Panel, explanation: Explanation, row: int) -> Figure:
+    """Why the mean forecast of a series is what it is: above, the forecast on its base level; below, the
+    parts that lift it over the base (stacked upwards) or push it under (downwards), and their sum.
+
+    `panel` ends at the explanation's origin; `row` is the series' in both.
+    """
+    figure = _figure(10, 6.2)
+    above, below = _axes(figure, 2, 1)
+    base_H, *parts = explanation.parts_SHP[row].T
+    mean_H, times = explanation.mean_SH[row], explanation.times
+    step = STEP[explanation.period]
+    n_history = min(panel.n_periods, max(len(times), 2 * SEASON[panel.period]))
+    for axes, first in ((above, panel.n_periods - n_history), (below, panel.n_periods)):
+        _mark_events(axes, panel, row, first, panel.n_periods + len(times) - first)
+        _dates(axes)
+    past = panel.times(panel.n_periods - n_history, n_history)
+    above.plot(past, panel.demand_ST[row, -n_history:], color=MUTED, lw=1.1, label="history")
+    above.plot(times, base_H, color=MUTED, lw=1.4, ls=(0, (4, 3)), label=explanation.names[0])
+    above.plot(times, mean_H, color=INK, lw=1.8, marker="o", ms=3, label="forecast (mean)")
+    above.set_ylim(0, 1.35 * above.get_ylim()[1])  # room for the names of events
+    top_H, bottom_H = np.zeros_like(mean_H), np.zeros_like(mean_H)
+    moves = [
+        (name, part_H) for name, part_H in zip(explanation.names[1:], parts, strict=True) if part_H.any()
+    ]
+    for (name, part_H), colour in zip(moves, _colours(len(moves)), strict=True):
+        floor_H = np.where(part_H > 0, top_H, bottom_H)
+        below.bar(times, part_H, 0.86 * step, floor_H, color=colour, label=name)
+        top_H, bottom_H = top_H + np.maximum(part_H, 0), bottom_H + np.minimum(part_H, 0)
+    below.plot(times, mean_H - base_H, color=INK, lw=0, marker="D", ms=3.4, label="forecast − base level")
+    below.axhline(0, color=INK, lw=0.8)
+    key = panel.keys
+    above.set_title(f"{key.item[row]} at {key.location[row]}, {key.platform[row]}", loc="left")
+    below.set_title("What moves the forecast away from its base level", loc="left")
+    for axes in (above, below):
+        axes.set_ylabel(f"units per {panel.period}")
+        axes.margins(x=0.01)
+        axes.legend(frameon=False, fontsize=8.5, loc="upper left", ncols=4)
     return figure
 
 
