@@ -1,9 +1,10 @@
 """Why a forecast is what it is: parts in units that sum to the mean, by switching features off and on again.
 
-A feature that is off takes over the whole horizon the value that it had where the level is measured, the
-trailing `ModelConfig.scale` patches: the known features their median there (the usual price, no promotion),
-calendar waves their mean, weekday and hour the mean over whole weeks; no event is on and none was before. The
-past stays as it was, so that a part reads "were this as usual, the forecast would be that much different".
+A feature that is off takes over the whole horizon the value that was usual where the level is measured, the
+trailing `ModelConfig.scale` patches: known features their median (the usual price, no promotion), the
+calendar its mean over whole weeks, what a year before was like its median at the same place of the week; no
+event is on or was before. The past stays as it was, so that a part reads "were this as usual, the forecast
+would differ by that much".
 
 base level   the forecast with all features off and stock-outs taken for sales, averaged over the week around
              each step: what the history says without a shape of the week
@@ -42,7 +43,7 @@ from forecast.demand.panel import STEP, Panel, Period, SeriesKeys
 from forecast.model.calendar import cycle_columns
 from forecast.model.forecaster import SCORING_BATCH, Forecaster
 from forecast.model.tensors import PanelTensors, build_tensors
-from forecast.model.windows import gather_windows
+from forecast.model.windows import Windows, gather_windows
 
 Doubles = NDArray[np.float64]
 
@@ -130,12 +131,14 @@ class _Ablation:
         self.tensors = build_tensors(panel, self.config, schema, forecaster.device, horizon=horizon)
         self.row_R = torch.as_tensor(np.asarray(rows, dtype=np.int64), device=forecaster.device)
         self.names = part_names(panel.period, [feature.name for feature in schema.known])
-        self.span = min(self.config.scale * self.config.patch, panel.n_periods)
-        recent = slice(panel.n_periods - self.span, panel.n_periods)
-        known = [np.isfinite(panel.known[feature.name][rows, recent]) for feature in schema.known]
-        there_RDF = (
-            torch.from_numpy(np.stack(known, axis=2)) if known else torch.ones(len(rows), self.span, 0)
+        span = min(self.config.scale * self.config.patch, panel.n_periods)
+        week = WEEK[panel.period]
+        self.whole_weeks = (
+            max(min(self.config.scale, self.config.context) * self.config.patch // week, 1) * week
         )
+        recent = slice(panel.n_periods - span, panel.n_periods)
+        known = [np.isfinite(panel.known[feature.name][rows, recent]) for feature in schema.known]
+        there_RDF = torch.from_numpy(np.stack(known, axis=2)) if known else torch.ones(len(rows), span, 0)
         values_RDF = self.tensors.known_SPF[self.row_R, recent]
         unknown_RDF = values_RDF.masked_fill(~there_RDF.bool().to(forecaster.device), torch.nan)
         self.usual_RF = unknown_RDF.nanmedian(dim=1).values.nan_to_num(0.0)
@@ -144,56 +147,75 @@ class _Ablation:
         """(R, the model's H) mean forecasts with the parts `on` switched on."""
         chosen = set(on)
         tensors = self._tensors(chosen)
-        # The features of the horizon are looked up behind the calendar's end, where `_tensors` put them.
-        n_past, moved = tensors.n_periods, self.tensors.calendar_LC.shape[0] + self.config.event_reach
-        off_F = [name not in chosen for name in self.names[3:-2]]
         means = []
         with torch.inference_mode():
             for first in range(0, len(self.row_R), SCORING_BATCH):
-                row_B = self.row_R[first : first + SCORING_BATCH]
-                windows = gather_windows(tensors, row_B, torch.full_like(row_B, n_past), self.config, 1)
-                period_BD, known_BDF = windows.period_BD.clone(), windows.known_BDF.clone()
-                period_BD[:, -self.config.horizon :] += moved - n_past
-                usual_BF = self.usual_RF[first : first + SCORING_BATCH]
-                for f in np.flatnonzero(off_F):
-                    known_BDF[:, -self.config.horizon :, f] = usual_BF[:, f, None]
-                windows = windows._replace(period_BD=period_BD, known_BDF=known_BDF)
+                batch = slice(first, first + SCORING_BATCH)
+                row_B = self.row_R[batch]
+                end_B = torch.full_like(row_B, tensors.n_periods)
+                windows = gather_windows(tensors, row_B, end_B, self.config, 1)
+                windows = self._windows(windows, chosen, self.usual_RF[batch])
                 means.append(self.network(tensors, windows, 1).mean_BOH[:, 0].double().cpu().numpy())
         return np.concatenate(means)
 
     def _tensors(self, on: set[str]) -> PanelTensors:
         """The panel whose calendar is followed by a second one, of the horizon and the event reach around it,
-        in which only the features `on` are there; analog periods of the others are hidden.
+        in which only the features `on` are there.
 
         A second one, because the response to an event reaches over the origin: what is left of a past event
         goes from the horizon and stays in the past.
         """
-        tensors, n_past = self.tensors, self.tensors.n_periods
-        first = n_past - self.config.event_reach
+        first = self.tensors.n_periods - self.config.event_reach
         before, kept = max(-first, 0), slice(max(first, 0), None)
-        calendar_LC, events_GLE = tensors.calendar_LC[kept].clone(), tensors.events_GLE[:, kept].clone()
+        calendar_LC, events_GLE = self.tensors.calendar_LC[kept].clone(), self.tensors.events_GLE[:, kept]
         weekly_C = torch.from_numpy(cycle_columns(self.config.period)).to(calendar_LC.device)
         for name, column_C in ((self.names[1], weekly_C), (SEASON, ~weekly_C)):
             if name not in on:
                 calendar_LC[:, column_C] = self._usual_calendar()[column_C]
         if EVENT not in on:
-            events_GLE.zero_()
-        eventful_GL = self._eventful()
-        hidden_GL = (eventful_GL & (EVENT not in on)) | (~eventful_GL & (SEASON not in on))
-        hidden_GL[:, :n_past] = False
+            events_GLE = torch.zeros_like(events_GLE)
         return replace(
-            tensors,
-            calendar_LC=torch.cat([tensors.calendar_LC, F.pad(calendar_LC, (0, 0, before, 0))]),
-            events_GLE=torch.cat([tensors.events_GLE, F.pad(events_GLE, (0, 0, before, 0))], dim=1),
-            analog_GL=tensors.analog_GL.masked_fill(hidden_GL, -1),
+            self.tensors,
+            calendar_LC=torch.cat([self.tensors.calendar_LC, F.pad(calendar_LC, (0, 0, before, 0))]),
+            events_GLE=torch.cat([self.tensors.events_GLE, F.pad(events_GLE, (0, 0, before, 0))], dim=1),
         )
 
+    def _windows(self, windows: Windows, on: set[str], usual_BF: Tensor) -> Windows:
+        """The windows whose horizon reads the second calendar, with the features that are not `on` as usual.
+
+        What the analog period did belongs to the event where it tells of one, else to the season.
+        """
+        h = self.config.horizon
+        period_BD, known_BDF = windows.period_BD.clone(), windows.known_BDF.clone()
+        eventful_BH = self._eventful()[windows.group_B[:, None], period_BD[:, -h:]]
+        period_BD[:, -h:] += (
+            self.tensors.calendar_LC.shape[0] + self.config.event_reach - self.tensors.n_periods
+        )
+        for f, name in enumerate(self.names[3:-2]):
+            if name not in on:
+                known_BDF[:, -h:, f] = usual_BF[:, f, None]
+        off_BH = (eventful_BH & (EVENT not in on)) | (~eventful_BH & (SEASON not in on))
+        analogs = {
+            name: self._usual_analog(getattr(windows, name), off_BH)
+            for name in Windows._fields
+            if name.startswith("analog_")
+        }
+        return windows._replace(period_BD=period_BD, known_BDF=known_BDF, **analogs)
+
+    def _usual_analog(self, values_BD: Tensor, off_BH: Tensor) -> Tensor:
+        """An analog feature, (B, D) or (B, D, U), with the horizon's periods that are `off` set to its median
+        at the same place of the week."""
+        h, week = self.config.horizon, WEEK[self.config.period]
+        past_BD = values_BD[:, -h - self.whole_weeks : -h]
+        usual_BW = past_BD.unflatten(1, (-1, week)).median(dim=1).values
+        usual_BH = usual_BW[:, torch.arange(h, device=values_BD.device) % week]
+        off = off_BH if values_BD.dim() == 2 else off_BH[:, :, None]
+        return torch.cat([values_BD[:, :-h], torch.where(off, usual_BH, values_BD[:, -h:])], dim=1)
+
     def _usual_calendar(self) -> Tensor:
-        """(C,) mean calendar of the last whole weeks of the periods that set the level, one week at least."""
-        week = WEEK[self.config.period]
-        n = max(self.span // week * week, week)
-        first = max(self.tensors.n_periods - n, 0)
-        return self.tensors.calendar_LC[first : first + n].mean(dim=0)
+        """(C,) mean calendar of the last whole weeks."""
+        first = max(self.tensors.n_periods - self.whole_weeks, 0)
+        return self.tensors.calendar_LC[first : first + self.whole_weeks].mean(dim=0)
 
     def _eventful(self) -> Tensor:
         """(G, L) bool: the analog period tells of an event: of the last one alike, or one is on then or
