@@ -119,10 +119,9 @@ def plot_explanation(panel: Panel, explanation: Explanation, row: int) -> Figure
     above.plot(times, mean_H, color=INK, lw=1.8, marker="o", ms=3, label="forecast (mean)")
     above.set_ylim(0, 1.35 * above.get_ylim()[1])  # room for the names of events
     top_H, bottom_H = np.zeros_like(mean_H), np.zeros_like(mean_H)
-    moves = [
-        (name, part_H) for name, part_H in zip(explanation.names[1:], parts, strict=True) if part_H.any()
-    ]
-    for (name, part_H), colour in zip(moves, _colours(len(moves)), strict=True):
+    for name, part_H, colour in zip(explanation.names[1:], parts, _part_colours(len(parts)), strict=True):
+        if not part_H.any():
+            continue
         floor_H = np.where(part_H > 0, top_H, bottom_H)
         below.bar(times, part_H, 0.86 * step, floor_H, color=colour, label=name)
         top_H, bottom_H = top_H + np.maximum(part_H, 0), bottom_H + np.minimum(part_H, 0)
@@ -134,7 +133,10 @@ def plot_explanation(panel: Panel, explanation: Explanation, row: int) -> Figure
     for axes in (above, below):
         axes.set_ylabel(f"units per {panel.period}")
         axes.margins(x=0.01)
-        axes.legend(frameon=False, fontsize=8.5, loc="upper left", ncols=4)
+    above.legend(frameon=False, fontsize=8.5, loc="upper left", ncols=3)
+    below.margins(y=0.12)
+    handles, labels = below.get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=min(len(labels), 7), frameon=False)
     return figure
 
 
@@ -269,6 +271,14 @@ def _axes(figure: Figure, n_rows: int, n_columns: int) -> list[Axes]:
 
 def _colours(n: int) -> list[str]:
     return [COLOURS[i % len(COLOURS)] for i in range(n)]
+
+
+def _part_colours(n: int) -> list[str]:
+    """Of weekday, season, the known features, event (as events are marked) and stock-out: the same in every
+    picture."""
+    weekday, feature, event, season, stock, other = COLOURS
+    features = (feature, other, "#5fb3b3", "#b56576", "#a98467", "#3d405b")
+    return [weekday, season, *(features[i % len(features)] for i in range(n - 4)), event, stock]
 
 
 def _dates(axes: Axes) -> None:
