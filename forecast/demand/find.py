@@ -25,7 +25,7 @@ def find_series(keys: SeriesKeys, *, item: str, location: str, platform: str) ->
         label_N = getattr(keys, name)[row_N]
         fitting_N = row_N[label_N == wanted]
         if not len(fitting_N):
-            known = "" if name == "item" else f" of item {item}"
+            known = {"item": "", "location": f" of item {item}", "platform": f" of {item} at {location}"}[name]
             raise NotFoundError(name, expected=f"{_offer(label_N, wanted)}{known}", found=wanted)
         row_N = fitting_N
     return int(row_N[0])
