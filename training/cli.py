@@ -13,7 +13,8 @@ from forecast.home import Home
 
 if TYPE_CHECKING:
     from forecast.evaluation.backtest import BacktestReport
-    from training.jobs import TrainJob
+    from forecast.evaluation.comparison import Comparison
+    from training.jobs import BacktestPlan, TrainJob
 
 commands = typer.Typer()
 CutoffOption = Annotated[
@@ -30,6 +31,16 @@ StepsOption = Annotated[int | None, typer.Option(min=1, help="Optimiser steps of
 SeedOption = Annotated[int | None, typer.Option(min=0, help="Same seed, data and steps: same model.")]
 DeviceOption = Annotated[
     Literal["auto", "cpu", "cuda"] | None, typer.Option(help="Where to compute; auto takes a GPU.")
+]
+EventOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="KIND", help="Origins before each of the last --origins days of this kind of event instead."
+    ),
+]
+LeadOption = Annotated[
+    list[int] | None,
+    typer.Option(min=1, metavar="DAYS", help="Days from origin to event; may be given again. 14 and 7."),
 ]
 StrideOption = Annotated[int | None, typer.Option(min=1, help="Periods between origins; one horizon.")]
 
@@ -52,10 +63,10 @@ def train(
 ) -> None:
     """Train a model on the store's demand, backtest it, register it and make it the champion."""
     from forecast.cli.output import print_json
-    from forecast.evaluation.backtest_table import print_backtest
     from training import jobs
 
-    job = _job(Home(home), cutoff, horizon, (minutes, steps, seed, device), (backtest_origins, None), promote)
+    plan = jobs.BacktestPlan(origins=backtest_origins)
+    job = _job(Home(home), cutoff, horizon, (minutes, steps, seed, device), plan, promote)
     made = jobs.train(Home(home), job)
     facts = {
         "bundle": made.bundle.bundle_id,
@@ -68,8 +79,7 @@ def train(
         print_json({**facts, "backtest": None if made.report is None else report_json(made.report)})
         return
     if made.report is not None:
-        print_backtest(made.report)
-        _print_differences(made.report)
+        _print_report(made.report)
     role = "champion" if promote else "registered, not promoted"
     typer.echo(
         f"bundle {made.bundle.bundle_id}, version {made.registered.version} ({role}):"
@@ -88,20 +98,28 @@ def backtest(
     device: DeviceOption = None,
     origins: Annotated[int, typer.Option(min=1, help="Past origins to forecast from.")] = 4,
     stride: StrideOption = None,
+    event: EventOption = None,
+    lead: LeadOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Forecast past periods from rolling origins and compare with simple methods."""
+    """Forecast past periods from rolling origins, or from those before an event, and compare with simple
+    methods.
+    """
     from forecast.cli.output import print_json
-    from forecast.evaluation.backtest_table import print_backtest
+    from forecast.evaluation.event_origins import LEADS
     from training import jobs
 
-    job = _job(Home(home), cutoff, horizon, (minutes, steps, seed, device), (origins, stride), False)
+    if event is None and lead:
+        raise UsageError("--lead: expected --event beside it, found none")
+    if event is not None and stride is not None:
+        raise UsageError("--stride: expected none beside --event, whose days set the origins, found one")
+    plan = jobs.BacktestPlan(origins=origins, stride=stride, event=event, leads=tuple(lead or LEADS))
+    job = _job(Home(home), cutoff, horizon, (minutes, steps, seed, device), plan, False)
     report = jobs.score_past(Home(home), job)
     if as_json:
         print_json(report_json(report))
         return
-    print_backtest(report)
-    _print_differences(report)
+    _print_report(report)
 
 
 def publish(
@@ -254,36 +272,34 @@ def mlflow(
 
 
 def report_json(report: BacktestReport) -> dict[str, object]:
-    """A backtest as one JSON object: metrics by slice, and differences to each baseline."""
+    """A backtest as one JSON object: metrics by slice, differences to each baseline, calibration of sums."""
     return {
         "series": report.n_series,
         "origins": report.origins.astype(str),
         "horizon": report.horizon,
         "table": report.table().to_dicts(),
-        "wql_differences": _differences(report),
+        "comparisons": [one.facts() for one in _comparisons(report)],
+        "calibration": report.calibration().to_dicts(),
     }
 
 
-def _differences(report: BacktestReport) -> dict[str, dict[str, float]]:
-    """WQL of the model minus that of each other forecaster, with a 95 % interval."""
-    from dataclasses import asdict
-
-    from training.jobs import MODEL_NAME
-
-    others = [name for name in report.statistics if name != MODEL_NAME]
-    return {name: asdict(report.difference(MODEL_NAME, name)) for name in others}
-
-
-def _print_differences(report: BacktestReport) -> None:
+def _comparisons(report: BacktestReport) -> list[Comparison]:
+    """The model against each baseline: on everything, on peaks, and around the event of the backtest."""
     from forecast.evaluation.backtest import ALL
+    from forecast.evaluation.comparison import PEAK, compare
+    from forecast.evaluation.slices import is_named_window
     from training.jobs import MODEL_NAME
 
-    table = report.table()
-    wql = {row["forecaster"]: row["wql"] for row in table.to_dicts() if row["slice"] == ALL}
-    for name, found in _differences(report).items():
-        share = 100 * (wql[MODEL_NAME] / wql[name] - 1)
-        low, high = 100 * found["low"] / wql[name], 100 * found["high"] / wql[name]
-        typer.echo(f"WQL against {name}: {share:+.1f} % (95 % interval {low:+.1f} to {high:+.1f} %)")
+    return compare(report, MODEL_NAME, (ALL, PEAK, *filter(is_named_window, report.slices)))
+
+
+def _print_report(report: BacktestReport) -> None:
+    from forecast.evaluation.backtest_table import print_backtest, print_calibration, print_comparisons
+    from training.jobs import MODEL_NAME
+
+    print_backtest(report)
+    print_comparisons(_comparisons(report))
+    print_calibration(report, MODEL_NAME)
 
 
 def _job(
@@ -291,12 +307,12 @@ def _job(
     cutoff: str | None,
     horizon: int | None,
     fit_flags: tuple[float | None, int | None, int | None, str | None],
-    plan: tuple[int, int | None],
+    plan: BacktestPlan,
     promote: bool,
 ) -> TrainJob:
     """The job that flags, environment and the home's settings ask for."""
     from forecast.settings import load_settings
-    from training.jobs import BacktestPlan, TrainJob
+    from training.jobs import TrainJob
     from training.options import parse_cutoff, training_config
 
     minutes, steps, seed, device = fit_flags
@@ -305,7 +321,7 @@ def _job(
     return TrainJob(
         horizon=settings.horizon,
         training=training_config(settings.minutes, steps, settings.seed, settings.device),
-        plan=BacktestPlan(origins=plan[0], stride=plan[1]),
+        plan=plan,
         cutoff=parse_cutoff(cutoff),
         promote=promote,
     )

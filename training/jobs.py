@@ -17,6 +17,7 @@ from forecast.errors import InputError, UsageError
 from forecast.evaluation.backtest import BacktestReport, backtest, rolling_origins
 from forecast.evaluation.backtest_table import headline
 from forecast.evaluation.baselines import ForecastFunction, baselines
+from forecast.evaluation.event_origins import LEADS, event_origins
 from forecast.evaluation.metrics import scored
 from forecast.evaluation.plots import (
     example_series,
@@ -24,7 +25,9 @@ from forecast.evaluation.plots import (
     plot_calibration,
     plot_error_by_step,
     plot_fans,
+    plot_level_calibration,
 )
+from forecast.evaluation.slices import slices, slices_with_events
 from forecast.home import Home
 from forecast.model.bundle import Bundle
 from forecast.model.config import ModelConfig
@@ -43,10 +46,15 @@ OnEpoch = Callable[[EpochRecord], None]
 
 @dataclass(frozen=True, kw_only=True)
 class BacktestPlan:
-    """Which past origins are forecast again: how many, how many periods apart (a horizon when None)."""
+    """Which past origins are forecast again: how many, how many periods apart (a horizon when None).
+
+    With `event`, a kind of event, the origins lie `leads` days before each of its last `origins` occurrences.
+    """
 
     origins: int = 2
     stride: int | None = None
+    event: str | None = None
+    leads: tuple[int, ...] = LEADS
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,6 +117,8 @@ def fit_shown(
 
 def origins_of(panel: Panel, horizon: int, wanted: BacktestPlan) -> tuple[int, ...]:
     """The origins of a backtest. Raises InputError, with a way out, where the history is too short."""
+    if wanted.event is not None:
+        return event_origins(panel, wanted.event, horizon, wanted.origins, wanted.leads)
     try:
         return rolling_origins(panel, horizon, wanted.origins, wanted.stride or horizon)
     except InputError as error:
@@ -133,7 +143,8 @@ def run_backtest(
     own = {MODEL_NAME: Forecaster(bundle, training.device)}
     forecasters: dict[str, ForecastFunction] = {**own, **baselines(seed=training.seed)}
     with progress("backtest", total=len(origins) * len(forecasters)) as advance:
-        report = backtest(panel, forecasters, origins, horizon, advance=advance)
+        cut = slices if wanted.event is None else slices_with_events([wanted.event])
+        report = backtest(panel, forecasters, origins, horizon, cut=cut, advance=advance)
     _log_backtest(run, panel, report, origins[-1])
     return report
 
@@ -199,6 +210,7 @@ def _log_backtest(run: Run, panel: Panel, report: BacktestReport, origin: int) -
     run.metrics({f"backtest/{name}": value for name, value in headline(report).items()})
     run.table(report.table(), "backtest/by-slice")
     run.table(report.by_step(), "backtest/by-step")
+    run.table(report.calibration(), "backtest/calibration")
     known, truth_SH = panel.until(origin), scored(panel, origin, report.horizon)
     rows = example_series(truth_SH, known)
     run.picture(plot_fans(known, truth_SH, report.forecasts[MODEL_NAME], rows), "pictures/forecasts.png")
@@ -206,6 +218,8 @@ def _log_backtest(run: Run, panel: Panel, report: BacktestReport, origin: int) -
         plot_calibration({name: one.pit for name, one in report.statistics.items()}),
         "pictures/calibration.png",
     )
+    pits = report.scenarios[MODEL_NAME].pits
+    run.picture(plot_level_calibration(pits), "pictures/calibration-by-level.png")
     run.picture(plot_backtest(report), "pictures/backtest.png")
     run.picture(plot_error_by_step(report), "pictures/error-by-step.png")
 

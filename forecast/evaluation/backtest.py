@@ -15,17 +15,31 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from forecast.demand.panel import Panel
+from forecast.demand.panel import STEP, Panel
 from forecast.errors import InputError, UsageError
 from forecast.evaluation.baselines import ForecastFunction
 from forecast.evaluation.bootstrap import Interval, paired_difference
-from forecast.evaluation.metrics import Mask, Statistics, aggregate, concatenate, scales, scored, statistics
-from forecast.evaluation.slices import slices
+from forecast.evaluation.diebold_mariano import DieboldMariano, diebold_mariano
+from forecast.evaluation.metrics import (
+    COVERAGES,
+    Mask,
+    Statistics,
+    aggregate,
+    concatenate,
+    coverage,
+    scales,
+    scored,
+    statistics,
+)
+from forecast.evaluation.scenario_scores import ScenarioScores, levels_of, scenario_scores, stack_scores
+from forecast.evaluation.slices import SliceFunction, peak_threshold, slices
 from forecast.forecasts import Forecasts
 
 Key = TypeVar("Key")
 ALL = "all"
 """The slice of everything that is scored."""
+FEWEST_TIMES = 8
+"""Periods that a test over time needs."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,13 +47,14 @@ class BacktestReport:
     """What a backtest found.
 
     origins: last observed period of each origin, ascending. statistics: forecaster -> (R, H) comparison with
-    the truth. slices: name -> (R, H) mask, see `forecast.evaluation.slices`. forecasts: forecaster ->
-    forecasts of the last origin, for pictures.
+    the truth. scenarios: forecaster -> what its scenarios say of sums and peaks. slices: name -> (R, H) mask,
+    see `forecast.evaluation.slices`. forecasts: forecaster -> forecasts of the last origin, for pictures.
     """
 
     origins: NDArray[np.datetime64]
     horizon: int
     statistics: Mapping[str, Statistics]
+    scenarios: Mapping[str, ScenarioScores]
     slices: Mapping[str, Mask]
     forecasts: Mapping[str, Forecasts]
 
@@ -59,16 +74,62 @@ class BacktestReport:
         steps = np.arange(self.horizon)
         return self._frame("step", {i + 1: (steps == i)[None, :] for i in range(self.horizon)})
 
+    def calibration(self) -> pl.DataFrame:
+        """Coverage of the central bands of sums: columns forecaster, level, n (node-periods), coverage_50,
+        coverage_80, coverage_95.
+        """
+        rows = []
+        for name, scores in self.scenarios.items():
+            for level, (low_NH, high_NH) in scores.pits.items():
+                present = ~np.isnan(low_NH)
+                pit = low_NH[present], high_NH[present]
+                inside = {f"coverage_{100 * c:.0f}": coverage(pit, c) for c in COVERAGES}
+                rows.append({"forecaster": name, "level": level, "n": int(present.sum()), **inside})
+        return pl.DataFrame(rows)
+
     def difference(self, first: str, second: str, *, where: str = ALL, seed: int = 0) -> Interval:
         """95 % bootstrap interval (by series) of the WQL of `first` minus that of `second` on a slice."""
         one, other = self._of(first), self._of(second)
-        chosen_RH = one.scored_SH if where == ALL else one.scored_SH & self._slice(where)
+        chosen_RH = self._chosen(where)
         return paired_difference(
             self._by_series(one.quantile_loss_SH, chosen_RH),
             self._by_series(other.quantile_loss_SH, chosen_RH),
             self._by_series(one.truth_SH, chosen_RH),
             seed=seed,
         )
+
+    def difference_over_time(self, first: str, second: str, *, where: str = ALL) -> DieboldMariano | None:
+        """Diebold-Mariano test of the same difference, a loss for each period of all series together.
+
+        Where `difference` asks whether other series would agree, this asks whether other times would. None
+        where fewer than `FEWEST_TIMES` periods are scored.
+        """
+        one, other, chosen_RH = self._of(first), self._of(second), self._chosen(where)
+        period = next(iter(self.forecasts.values())).period
+        time_OH = self.origins[:, None] + np.arange(1, self.horizon + 1) * STEP[period]
+        times, place = np.unique(time_OH, return_inverse=True)
+
+        def by_time(values_RH: NDArray[np.floating]) -> NDArray[np.float64]:
+            shape = (len(self.origins), self.n_series, self.horizon)
+            sums_OH = np.sum(
+                values_RH.reshape(shape), axis=1, where=chosen_RH.reshape(shape), dtype=np.float64
+            )
+            sums_T = np.zeros(len(times))
+            np.add.at(sums_T, place.ravel(), sums_OH.ravel())
+            return sums_T
+
+        scored_T = by_time(np.ones(chosen_RH.shape, np.float32)) > 0
+        if scored_T.sum() < FEWEST_TIMES:
+            return None
+        difference_T = by_time(one.quantile_loss_SH)[scored_T] - by_time(other.quantile_loss_SH)[scored_T]
+        units = by_time(one.truth_SH)[scored_T].sum()
+        if not units > 0:
+            return None
+        return diebold_mariano(difference_T * len(difference_T) / units, horizon=self.horizon)
+
+    def _chosen(self, where: str) -> Mask:
+        scored_RH = next(iter(self.statistics.values())).scored_SH
+        return scored_RH if where == ALL else scored_RH & self._slice(where)
 
     def _of(self, forecaster: str) -> Statistics:
         if forecaster not in self.statistics:
@@ -118,31 +179,39 @@ def backtest(
     origins: Sequence[int],
     horizon: int,
     *,
+    cut: SliceFunction = slices,
     advance: Callable[[float], None] = lambda _done: None,
 ) -> BacktestReport:
-    """Forecast `horizon` periods from each origin (`rolling_origins`) with each forecaster, and score.
+    """Forecast `horizon` periods from each origin (`rolling_origins`, `event_origins`) with each forecaster,
+    and score.
 
-    Periods that are missing, stocked out, or beyond the panel's end are not scored. `advance` is told of each
-    forecast done, for a progress bar. Raises UsageError without a forecaster or origin.
+    Periods that are missing, stocked out, or beyond the panel's end are not scored. `cut` says what is scored
+    apart. `advance` is told of each forecast done, for a progress bar. Raises UsageError without a forecaster
+    or origin.
     """
     if not forecasters or not origins:
         raise UsageError("backtest: expected at least one forecaster and one origin, found none")
     found: dict[str, list[Statistics]] = {name: [] for name in forecasters}
+    joint: dict[str, list[ScenarioScores]] = {name: [] for name in forecasters}
     masks: list[Mapping[str, Mask]] = []
+    levels = levels_of(panel)
     latest: dict[str, Forecasts] = {}
     for origin in sorted(origins):
         known = panel.until(origin)
         truth_SH = scored(panel, origin, horizon)
         known_scales = scales(known)
-        masks.append(slices(truth_SH, known))
+        threshold_S = peak_threshold(known)
+        masks.append(cut(truth_SH, known))
         for name, forecaster in forecasters.items():
             latest[name] = forecaster(known, horizon)
             found[name].append(statistics(truth_SH, latest[name], known_scales))
+            joint[name].append(scenario_scores(truth_SH, latest[name], levels, threshold_S))
             advance(1)
     return BacktestReport(
         origins=np.array([panel.time(origin - 1) for origin in sorted(origins)]),
         horizon=horizon,
         statistics={name: concatenate(parts) for name, parts in found.items()},
+        scenarios={name: stack_scores(parts) for name, parts in joint.items()},
         slices=_stack(masks, (panel.n_series, horizon)),
         forecasts=latest,
     )

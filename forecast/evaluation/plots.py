@@ -17,7 +17,7 @@ from matplotlib.ticker import PercentFormatter
 
 from forecast.demand.panel import SEASON, STEP, Floats, Panel
 from forecast.evaluation.backtest import ALL, BacktestReport
-from forecast.evaluation.metrics import Pit, pit_histogram
+from forecast.evaluation.metrics import COVERAGES, Pit, coverage, pit_histogram
 from forecast.evaluation.slices import PEAK_MULTIPLE, SEGMENTS, peak_threshold, segments
 from forecast.forecasts import Forecasts
 from forecast.quantiles import MEDIAN, band
@@ -73,8 +73,8 @@ def plot_fans(panel: Panel, truth_SH: Floats, forecasts: Forecasts, rows: Mappin
         _mark_events(axes, panel, row, panel.n_periods - n_history, n_history + forecasts.horizon)
         axes.plot(past, panel.demand_ST[row, -n_history:], color=MUTED, lw=1.1, label="history")
         quantiles_HQ = forecasts.quantiles_SHQ[row]
-        for coverage, alpha in BANDS:
-            low, high = band(coverage)
+        for share, alpha in BANDS:
+            low, high = band(share)
             axes.fill_between(
                 future,
                 quantiles_HQ[:, low],
@@ -82,7 +82,7 @@ def plot_fans(panel: Panel, truth_SH: Floats, forecasts: Forecasts, rows: Mappin
                 color=FAN,
                 alpha=alpha,
                 lw=0,
-                label=f"{100 * coverage:.0f} % band",
+                label=f"{100 * share:.0f} % band",
             )
         axes.plot(future, quantiles_HQ[:, MEDIAN], color=FAN, lw=1.8, label="median")
         axes.plot(future, truth_SH[row], color=INK, lw=0.7, marker="o", ms=3.2, label="actual")
@@ -164,6 +164,25 @@ def plot_calibration(pits: Mapping[str, Pit], n_bins: int = 20) -> Figure:
     for axis in (right.xaxis, right.yaxis):
         axis.set_major_formatter(PercentFormatter(1.0, decimals=0))
     right.legend(frameon=False, loc="upper left")
+    return figure
+
+
+def plot_level_calibration(pits: Mapping[str, Pit], n_bins: int = 20) -> Figure:
+    """A PIT histogram for each level of a hierarchy, with the coverage of its bands above it.
+
+    `pits`: level -> bounds of the transform (`ScenarioScores.pits`). Counts are spread over the probability
+    of what came, which is the mean of the randomised transform (Czado, Gneiting and Held 2009).
+    """
+    figure = _figure(3.2 * max(len(pits), 1), 3.4)
+    edges = np.linspace(0, 1, n_bins + 1)
+    for axes, (name, (low, high)) in zip(_axes(figure, 1, len(pits)), pits.items(), strict=True):
+        present = ~np.isnan(low)
+        axes.stairs(pit_histogram((low, high), n_bins), edges, color=FAN, fill=True, alpha=0.55)
+        axes.axhline(1.0, color=INK, lw=0.9, ls=(0, (4, 3)))
+        inside = [coverage((low[present], high[present]), share) for share in COVERAGES]
+        bands = ", ".join(f"{100 * found:.0f} %" for found in inside)
+        axes.set_title(f"{name}\n{bands} in 50, 80, 95 %", loc="left", fontsize=9)
+        axes.set(xlim=(0, 1), ylim=(0, None), xlabel="PIT")
     return figure
 
 

@@ -82,7 +82,7 @@ def test_metrics_are_there_for_each_epoch_and_the_backtest(home: Home) -> None:
 
 def test_pictures_and_tables_are_there(home: Home) -> None:
     client, run_id = connect(home), find(home).run_id
-    names = ("loss", "forecasts", "calibration", "backtest", "error-by-step")
+    names = ("loss", "forecasts", "calibration", "calibration-by-level", "backtest", "error-by-step")
     assert paths(client, run_id, "pictures") == {f"pictures/{name}.png" for name in names}
     table = json.loads(Path(client.download_artifacts(run_id, "backtest/by-slice.json")).read_text())
     assert table["columns"][:2] == ["slice", "forecaster"]
@@ -132,7 +132,10 @@ def test_the_backtest_command_prints_each_forecaster(home: Home, capsys: pytest.
     found = json.loads(capsys.readouterr().out)
     assert [day[:10] for day in found["origins"]] == ["2023-04-10", "2023-04-13"]
     assert {row["forecaster"] for row in found["table"] if row["slice"] == "all"} > {"surgecast", "croston"}
-    assert set(found["wql_differences"]) == {"seasonal naive", "moving average", "croston"}
+    assert {one["against"] for one in found["comparisons"]} == {"seasonal naive", "moving average", "croston"}
+    assert {one["verdict"] for one in found["comparisons"]} <= {"better", "worse", "even"}
+    levels = [row["level"] for row in found["calibration"] if row["forecaster"] == "surgecast"]
+    assert (levels[0], levels[-1]) == ("total", "series")
 
 
 def test_ctrl_c_ends_with_130_and_leaves_nothing_half_written(home: Home) -> None:

@@ -63,6 +63,66 @@ def freshretail(
     _print("freshretail", results, as_json=as_json)
 
 
+def peaks(
+    data: DataOption,
+    cutoff: Annotated[
+        list[int], typer.Option(min=1, help="Last day that may be seen (d_CUTOFF); may be given again.")
+    ],
+    bundle: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR", help="Our model; else one is trained up to the first cutoff.", file_okay=False
+        ),
+    ] = None,
+    forecasts: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME=FILE.npz",
+            help="Another forecaster: mean_SH and quantiles_SHQ; {cutoff} in the name stands for the cutoff.",
+        ),
+    ] = None,
+    minutes: MinutesOption = 25.0,
+    steps: StepsOption = None,
+    seed: SeedOption = 0,
+    device: DeviceOption = "auto",
+    as_json: JsonOption = False,
+) -> None:
+    """Score M5's peaks and named events, ours against simple methods and forecasts from files."""
+    from forecast.cli.output import print_json
+    from forecast.evaluation.backtest_table import print_backtest, print_calibration, print_comparisons
+    from training.bench.machine import machine
+    from training.bench.peaks import bench_peaks
+    from training.jobs import MODEL_NAME
+    from training.options import training_config
+
+    found = bench_peaks(
+        data,
+        cutoffs=cutoff,
+        bundle=bundle,
+        forecasts=forecasts or [],
+        training=training_config(minutes, steps, seed, device),
+    )
+    if as_json:
+        print_json({"bench": "peaks", "machine": machine(), "results": found.results})
+        return
+    print_backtest(found.report)
+    print_comparisons(found.comparisons)
+    print_calibration(found.report, MODEL_NAME)
+    _print_after_and_outlook(found.results, list(found.report.statistics))
+
+
+def _print_after_and_outlook(results: Mapping[str, float], names: list[str]) -> None:
+    from forecast.cli.output import print_table
+
+    after = ("after_peak_ratio", "after_seen_peak_ratio", "after_peak_ratio_plain")
+    called = ("peak_count_bias", "peak_units_bias", "peak_selection_bias")
+    rows: list[tuple[str | float, ...]] = [
+        (name, *(results[f"{key}/{name.replace(' ', '_')}"] for key in (*after, *called))) for name in names
+    ]
+    headings = ("after / quiet", "seen at origin", "all series", "peaks called", "their units", "selection")
+    print_table(("forecaster", *headings), rows, title="After peaks (ratio of WQL), and peaks called (bias)")
+
+
 def _print(name: str, results: Mapping[str, float], *, as_json: bool) -> None:
     from forecast.cli.output import print_json, print_table
     from training.bench.machine import machine
