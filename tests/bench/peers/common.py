@@ -1,0 +1,129 @@
+"""What the peers share: their answer, how it becomes `Forecasts`, and frames as the libraries want them.
+
+Every peer forecasts the mean and the 17 quantiles of each series. The last steps are the same for all, ours
+included where they apply: quantiles are sorted, cut at 0 and, where demand comes in whole units, rounded;
+series are coupled by `forecast.model.coupling`, with the places of the truth in the peer's own past forecasts
+as templates.
+
+Letters: S series, T history, H horizon, Q quantile levels, N templates (past origins), K scenarios.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from forecast.demand.panel import Floats, Panel
+from forecast.forecasts import Forecasts
+from forecast.model.coupling import scenario_ranks
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+N_SCENARIOS: Final = 100
+"""As many as our model has by default."""
+SEED: Final = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Marginals:
+    """What a peer answers: forecasts of every series by itself.
+
+    places_NSH: where the truth fell within the peer's own forecasts at N past origins, 0..1 (N may be 0).
+    facts: what to tell beside the scores (steps done, settings that it chose).
+    """
+
+    mean_SH: Floats
+    quantiles_SHQ: Floats
+    places_NSH: Floats
+    facts: Mapping[str, float] = field(default_factory=dict)
+
+
+class Peer(Protocol):
+    """A forecaster of another library; a frozen dataclass, whose fields are its settings."""
+
+    @property
+    def libraries(self) -> tuple[str, ...]:
+        """Distributions that it needs; their versions are part of what a saved forecast is known by."""
+
+    def __call__(self, panel: Panel, horizon: int) -> Marginals:
+        """Fit on the panel and forecast the `horizon` periods after it."""
+
+
+def finish(panel: Panel, marginals: Marginals) -> Forecasts:
+    """Marginals as joint forecasts."""
+    quantiles_SHQ = np.maximum(np.sort(marginals.quantiles_SHQ, axis=2), 0.0).astype(np.float32)
+    if whole_units(panel):
+        np.round(quantiles_SHQ, out=quantiles_SHQ)
+    generator = np.random.default_rng(SEED)
+    places_NSH = marginals.places_NSH.reshape(-1, *marginals.mean_SH.shape)
+    return Forecasts(
+        period=panel.period,
+        origin=panel.origin,
+        keys=panel.keys,
+        mean_SH=np.maximum(marginals.mean_SH, 0.0).astype(np.float32),
+        quantiles_SHQ=quantiles_SHQ,
+        ranks_SHK=scenario_ranks(places_NSH, N_SCENARIOS, generator),
+    )
+
+
+def whole_units(panel: Panel) -> bool:
+    """Whether all demand of the panel's last year is whole."""
+    recent = panel.demand_ST[:, -364:]
+    recent = recent[np.isfinite(recent)]
+    return bool(np.all(recent == np.round(recent)))
+
+
+def in_stock_demand(panel: Panel) -> Floats:
+    """(S, T) demand; NaN where missing or where a stock-out cut it off (a series that was never fully in
+    stock keeps its sales).
+    """
+    if panel.stocked_out_ST is None:
+        return panel.demand_ST
+    kept_ST = np.where(panel.stocked_out_ST > 0, np.nan, panel.demand_ST)
+    never_S1 = np.isnan(kept_ST).all(axis=1, keepdims=True)
+    result: Floats = np.where(never_S1, panel.demand_ST, kept_ST).astype(np.float32)
+    return result
+
+
+def first_demand(demand_ST: Floats) -> NDArray[np.intp]:
+    """(S,) index of the first period that is not missing; T where there is none."""
+    present_ST = np.isfinite(demand_ST)
+    return np.where(present_ST.any(axis=1), present_ST.argmax(axis=1), demand_ST.shape[1])
+
+
+def residual_places(residual_SW: Floats, horizon: int, n_templates: int) -> Floats:
+    """(N, S, H) templates from the residuals of the last W periods (NaN: none): blocks of H periods that end
+    a week apart, each residual by its place among its series' own.
+    """
+    generator = np.random.default_rng(SEED)
+    n_W = residual_SW.shape[1]
+    present_SW = np.isfinite(residual_SW)
+    # Ties (zeros sold, zeros expected) are broken at random.
+    filled_SW = np.where(present_SW, residual_SW, np.inf)
+    order_SW = np.lexsort((generator.random(residual_SW.shape, dtype=np.float32), filled_SW), axis=1)
+    rank_SW = order_SW.argsort(axis=1)
+    places_SW = (rank_SW + 0.5) / np.maximum(present_SW.sum(axis=1, keepdims=True), 1)
+    places_SW = np.where(present_SW, places_SW, generator.random(residual_SW.shape)).astype(np.float32)
+    n_blocks = max(min(n_templates, (n_W - horizon) // 7 + 1), 0)
+    ends = [n_W - 7 * i for i in range(n_blocks)]
+    blocks = [places_SW[:, end - horizon : end] for end in ends]
+    return np.stack(blocks) if blocks else np.zeros((0, len(residual_SW), horizon), np.float32)
+
+
+def long_frame(panel: Panel, demand_SX: Floats, first: int) -> pd.DataFrame:
+    """unique_id (row number), ds, y of periods first .. first + X - 1, series by series."""
+    import pandas as pd
+
+    n_series, n = demand_SX.shape
+    return pd.DataFrame(
+        {
+            "unique_id": np.repeat(np.arange(n_series), n),
+            "ds": np.tile(panel.times(first, n).astype("datetime64[ns]"), n_series),
+            "y": demand_SX.ravel(),
+        }
+    )
