@@ -25,8 +25,8 @@ def find_series(keys: SeriesKeys, *, item: str, location: str, platform: str) ->
         label_N = getattr(keys, name)[row_N]
         fitting_N = row_N[label_N == wanted]
         if not len(fitting_N):
-            known = {"item": "", "location": f" of item {item}", "platform": f" of {item} at {location}"}[name]
-            raise NotFoundError(name, expected=f"{_offer(label_N, wanted)}{known}", found=wanted)
+            of = {"item": "", "location": f" of item {item}", "platform": f" of {item} at {location}"}
+            raise NotFoundError(name, expected=f"{_offer(label_N, wanted)}{of[name]}", found=wanted)
         row_N = fitting_N
     return int(row_N[0])
 
