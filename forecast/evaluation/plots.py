@@ -133,10 +133,10 @@ def plot_explanation(panel: Panel, explanation: Explanation, row: int) -> Figure
     for axes in (above, below):
         axes.set_ylabel(f"units per {panel.period}")
         axes.margins(x=0.01)
-    above.legend(frameon=False, fontsize=8.5, loc="upper left", ncols=3)
     below.margins(y=0.12)
-    handles, labels = below.get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=min(len(labels), 7), frameon=False)
+    legends = [axes.get_legend_handles_labels() for axes in (above, below)]
+    handles, labels = ([*first, *second] for first, second in zip(*legends, strict=True))
+    figure.legend(handles, labels, loc="outside lower center", ncols=6, frameon=False)
     return figure
 
 
