@@ -14,9 +14,11 @@ from forecast.evaluation.plots import (
     plot_backtest,
     plot_calibration,
     plot_error_by_step,
+    plot_explanation,
     plot_fans,
     plot_loss,
 )
+from forecast.model.explanation import Explanation
 
 
 @pytest.fixture(scope="module")
@@ -82,3 +84,19 @@ def test_the_loss_is_drawn_with_the_best_validation():
     figure = plot_loss([10, 20, 30], [3.0, 2.0, 1.5], {"WQL": [nan, 0.5, 0.6]})
     assert [text.get_text() for text in figure.axes[1].texts] == ["best 0.5"]
     assert len(drawn(figure)) > 5_000
+
+
+def test_an_explanation_shows_the_parts_that_are_there(panel):
+    names = ("base level", "weekday", "season", "price", "event", "stock-out")
+    parts = np.random.default_rng(0).normal(size=(9, 14, 6))
+    parts[:, :, 0] = 20
+    parts[:, :, 5] = 0
+    past = panel.until(106)
+    found = Explanation(period="day", origin=past.origin, keys=past.keys, names=names, parts_SHP=parts)
+    figure = plot_explanation(past, found, 7)
+    labels = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert labels[:3] == ["history", "base level", "forecast (mean)"]
+    assert set(labels[3:]) == {"forecast − base level", *names[1:5]}
+    tops = {bars.get_label(): [bar.get_height() for bar in bars] for bars in figure.axes[1].containers}
+    np.testing.assert_allclose(tops["event"], parts[7, :, 4])
+    assert drawn(figure).startswith(b"\x89PNG")
