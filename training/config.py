@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from forecast.errors import UsageError
 from forecast.model.config import ModelConfig
 
-PAIRS = 64 * 40 * 28
+PAIRS = 64 * 40 * 7
 """Pairs of origin and step ahead that one optimiser step sees by default."""
 PASS = 100
 """Steps at least to see a panel once: on small panels many small steps learn more in the same time than few
@@ -36,6 +36,7 @@ class TrainingConfig:
     warmup_steps: int = 100
     ema_decay: float = 0.999
     half_life: int = 72
+    parts: int = 4
     stages: int = 4
     first_stage: float = 0.4
     last_stage: float = 0.35
@@ -61,7 +62,11 @@ class TrainingConfig:
                 f"first_stage, last_stage: expected shares that sum below 1, found {first}, {last}"
             )
 
+    def part(self, model: ModelConfig) -> int:
+        """Steps ahead that one optimiser step trains: a share of the horizon in whole patches."""
+        return min(-(-model.horizon // (self.parts * model.patch)) * model.patch, model.horizon)
+
     def windows(self, model: ModelConfig, n_series: int, n_periods: int) -> int:
         """Windows a step; by default so few that it takes `PASS` steps to cover a panel of this size once."""
         enough = max(n_series * n_periods // (PASS * model.patch * model.origins), 8)
-        return self.batch or min(max(PAIRS // (model.origins * model.horizon), 8), 1024, enough)
+        return self.batch or min(max(PAIRS // (model.origins * self.part(model)), 8), 1024, enough)

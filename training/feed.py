@@ -7,6 +7,7 @@ import math
 from collections.abc import Iterator
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import IterableDataset
@@ -18,11 +19,12 @@ from training.config import TrainingConfig
 
 class Draw(NamedTuple):
     """One batch: window b is of series `series_B[b]`, its last origin has observed `end_B[b]` periods; truth
-    from `limit` on is hidden."""
+    from `limit` on is hidden; the steps `ahead` of every origin are trained."""
 
     series_B: Tensor
     end_B: Tensor
     limit: int
+    ahead: slice
 
 
 class OriginFeed(IterableDataset[Draw]):
@@ -38,6 +40,8 @@ class OriginFeed(IterableDataset[Draw]):
         self._oldest = model.patch * model.origins
         self._mean_age = training.half_life * model.patch / math.log(2)
         self.batch = training.windows(model, tensors.n_series, tensors.n_periods)
+        self._horizon, self._part = model.horizon, training.part(model)
+        self._rng = np.random.default_rng(training.seed)
         self._device = tensors.demand_ST.device
         self._generator = torch.Generator(self._device).manual_seed(training.seed)
 
@@ -53,4 +57,10 @@ class OriginFeed(IterableDataset[Draw]):
         newest = max(self.limit - self._patch, 1)
         span = max(newest - min(self._oldest, newest // 2), 1)
         age_B = torch.empty(n, device=device).exponential_(1 / self._mean_age, generator=generator)
-        return Draw(series_B, newest - age_B.long() % span, self.limit)
+        return Draw(series_B, newest - age_B.long() % span, self.limit, self._steps())
+
+    def _steps(self) -> slice:
+        """A part of the horizon: neighbouring origins share the days that they forecast, so that more windows
+        with fewer steps each teach more than the reverse."""
+        first = self._part * int(self._rng.integers(-(-self._horizon // self._part)))
+        return slice(first, min(first + self._part, self._horizon))

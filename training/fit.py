@@ -22,8 +22,8 @@ from forecast.model.bundle import Bundle
 from forecast.model.calibration import level_correction
 from forecast.model.config import ModelConfig
 from forecast.model.coupling import scenario_ranks
+from forecast.model.ensemble import Ensemble
 from forecast.model.forecaster import choose_device
-from forecast.model.network import SurgeNet
 from forecast.model.schema import FeatureSchema
 from forecast.model.tensors import build_tensors
 from training.config import TrainingConfig
@@ -59,7 +59,7 @@ def fit(
     torch.manual_seed(training.seed)
     schema = FeatureSchema.fit(panel, model.horizon)
     tensors = build_tensors(panel, model, schema, device, horizon=0)
-    network = SurgeNet(model, schema)
+    network = Ensemble(model, schema)
     stages = plan(panel.n_periods, model, training)
     feed = OriginFeed(tensors, model, training, stages[0].limit)
     module = SurgeModule(network, tensors, training, lambda: budget.fraction)
@@ -74,7 +74,7 @@ def fit(
     )
     with _quiet(), _interruptible():
         _trainer(device, walk).fit(module, DataLoader(feed, batch_size=None))
-    averaged = cast(SurgeNet, module.averaged.module)
+    averaged = cast(Ensemble, module.averaged.module)
     averaged.level_H = torch.from_numpy(_level(panel, walk, model))
     return Bundle(
         config=model,

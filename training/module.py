@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 from torch.optim.swa_utils import AveragedModel
 
+from forecast.model.ensemble import Ensemble
 from forecast.model.losses import forecast_loss
-from forecast.model.network import SurgeNet
 from forecast.model.tensors import PanelTensors
 from forecast.model.windows import gather_targets, gather_windows
 from training.config import TrainingConfig
@@ -20,7 +20,7 @@ from training.feed import Draw
 
 
 class SurgeModule(lightning.LightningModule):
-    """Trains a SurgeNet on draws of a feed.
+    """Trains an ensemble on draws of a feed, its members in turn.
 
     progress: the share of the budget spent, 0..1, which drives the learning rate: a warm-up, a plateau
     until half of the budget, then a cosine to zero. `averaged` holds the exponential moving average of the
@@ -28,7 +28,7 @@ class SurgeModule(lightning.LightningModule):
     """
 
     def __init__(
-        self, network: SurgeNet, tensors: PanelTensors, config: TrainingConfig, progress: Callable[[], float]
+        self, network: Ensemble, tensors: PanelTensors, config: TrainingConfig, progress: Callable[[], float]
     ) -> None:
         super().__init__()
         self.network = network
@@ -38,11 +38,12 @@ class SurgeModule(lightning.LightningModule):
         self._progress = progress
 
     def training_step(self, draw: Draw, batch_idx: int) -> Tensor:
-        """Loss of one draw."""
+        """Loss of one draw for the member whose turn it is; the others have no gradient and stay."""
         config = self.network.config
         windows = gather_windows(self._tensors, draw.series_B, draw.end_B, config, config.origins)
-        targets = gather_targets(windows, config, config.origins, draw.limit)
-        forecast = self.network(self._tensors, windows, config.origins)
+        targets = gather_targets(windows, config, config.origins, draw.limit, draw.ahead)
+        member = self.network.members[batch_idx % config.members]
+        forecast = member(self._tensors, windows, config.origins, draw.ahead)
         return forecast_loss(forecast, *targets)
 
     def configure_optimizers(self) -> Any:

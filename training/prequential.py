@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 from forecast.demand.panel import Panel
 from forecast.errors import SurgecastError
 from forecast.model.coupling import probability_integral_transform
+from forecast.model.ensemble import Ensemble
 from forecast.model.forecaster import score
-from forecast.model.network import SurgeNet
 from forecast.model.tensors import PanelTensors
 from forecast.quantiles import DECILES, LEVELS
 from training.config import TrainingConfig
@@ -162,7 +162,7 @@ class Prequential(lightning.Callback):
         self, module: SurgeModule, stage: Stage, series_S: torch.Tensor | None
     ) -> Iterator[_Outcome]:
         """Forecasts of the stage's origins by the averaged weights, beside what came true."""
-        network = cast(SurgeNet, module.averaged.module)
+        network = cast(Ensemble, module.averaged.module)
         h = network.config.horizon
         truth_ST, stock_ST = self._panel.demand_ST, self._panel.stocked_out_ST
         rows_S = np.arange(self._panel.n_series) if series_S is None else series_S.cpu().numpy()

@@ -28,6 +28,7 @@ class ModelConfig:
     origins: consecutive patch ends of one window that are trained at once (forking sequences).
     scale: patches of the trailing mean that scales a series.
     event_reach: periods before and after an event that may feel it.
+    members: networks whose forecasts are averaged.
     label_dropout: share of static labels hidden in training, so that a label never seen has a use.
     """
 
@@ -40,21 +41,24 @@ class ModelConfig:
     channels: int = 64
     hidden: int = 64
     event_channels: int = 16
+    members: int = 1
     static_dim: int = 16
     label_dropout: float = 0.1
     scenarios: int = 100
 
     @classmethod
-    def for_history(cls, period: Period, *, horizon: int, n_periods: int) -> Self:
+    def for_history(cls, period: Period, *, horizon: int, n_periods: int, members: int = 1) -> Self:
         """As many origins in a window as a history of `n_periods` has, 40 at most."""
         n_patches = n_periods // PATCH[period]
-        return cls(period=period, horizon=horizon, origins=min(max(n_patches - 6, 4), 40))
+        return cls(period=period, horizon=horizon, origins=min(max(n_patches - 6, 4), 40), members=members)
 
     def __post_init__(self) -> None:
         if not 1 <= self.horizon <= 1024:
             raise UsageError(f"horizon: expected 1..1024 periods, found {self.horizon}")
         if self.context < REACH:
             raise UsageError(f"context: expected at least {REACH} patches, found {self.context}")
+        if not 1 <= self.members <= 16:
+            raise UsageError(f"members: expected 1..16, found {self.members}")
         if not 2 <= self.scenarios <= 256:
             raise UsageError(f"scenarios: expected 2..256, found {self.scenarios}")
 

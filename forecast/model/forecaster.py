@@ -17,7 +17,7 @@ from forecast.demand.panel import Panel, SeriesKeys
 from forecast.errors import InputError, IntegrityError, UsageError
 from forecast.forecasts import Forecasts
 from forecast.model.bundle import Bundle
-from forecast.model.network import SurgeNet
+from forecast.model.ensemble import Ensemble
 from forecast.model.tensors import PanelTensors, build_tensors
 from forecast.model.windows import gather_windows
 
@@ -47,7 +47,7 @@ class Scores(NamedTuple):
 
 
 def score(
-    network: SurgeNet, tensors: PanelTensors, end: int, n_origins: int, series_S: Tensor | None = None
+    network: Ensemble, tensors: PanelTensors, end: int, n_origins: int, series_S: Tensor | None = None
 ) -> Iterator[Scores]:
     """Score series (all, or those in `series_S`) batch by batch at the last `n_origins` patch ends up to
     `end` observed periods."""
@@ -71,7 +71,7 @@ class Forecaster:
     def __init__(self, bundle: Bundle, device: str = "auto") -> None:
         self.bundle = bundle
         self.device = choose_device(device)
-        self.network = SurgeNet(bundle.config, bundle.schema).to(self.device)
+        self.network = Ensemble(bundle.config, bundle.schema).to(self.device)
         try:
             self.network.load_state_dict(dict(bundle.weights))
         except RuntimeError as error:

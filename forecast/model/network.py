@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from forecast.model import groups
 from forecast.model.config import DILATIONS, ModelConfig
 from forecast.model.schema import FeatureSchema
 from forecast.model.tensors import PanelTensors
@@ -55,14 +56,10 @@ class CausalBlock(nn.Module):
 class SurgeNet(nn.Module):
     """Encoder of patches, shared event response, and a decoder whose first layer is a sum of parts.
 
-    level_H: factors of the means by step (`forecast.model.calibration`), 1 while training.
-
     The decoder's first layer adds four projections, each computed as seldom as it can be: of the target
     period (once a period), of the origin (once an origin), of the place in the patch (p an origin) and of
     the step ahead (once). It costs little beside the layers that follow.
     """
-
-    level_H: Tensor
 
     def __init__(self, config: ModelConfig, schema: FeatureSchema) -> None:
         super().__init__()
@@ -80,18 +77,22 @@ class SurgeNet(nn.Module):
         self.patch_in = nn.Linear(p * (8 + 5) + 2, c)
         self.blocks = nn.ModuleList(CausalBlock(c, d) for d in DILATIONS)
         self.static_in = nn.Linear(max(sum(widths), 1), c)
-        self.origin_in = nn.Linear(2 * c + len(SPANS) + 2 * len(POSITION_SPANS) + 3, x)
+        origin_width = 2 * c + len(SPANS) + 2 * len(POSITION_SPANS) + 3 + groups.N_GROUPS * groups.WIDTH
+        self.origin_in = nn.Linear(origin_width, x)
         self.place_in = nn.Linear(len(POSITION_SPANS) + (config.week > 1), x, bias=False)
         self.step_in = nn.Parameter(torch.randn(config.horizon, x) * 0.02)
         self.middle = nn.ModuleList([nn.Linear(x, x), nn.Linear(x, x)])
         self.out = nn.Linear(x, 1 + len(LEVELS))
-        self.register_buffer("level_H", torch.ones(config.horizon))
         nn.init.normal_(self.out.weight, std=0.01)
         with torch.no_grad():
             self.out.bias.copy_(torch.tensor([0.0, -0.5] + [-2.0] * (len(LEVELS) - 1)))
 
-    def forward(self, tensors: PanelTensors, windows: Windows, n_origins: int) -> Distribution:
-        """Forecast from the last `n_origins` patch ends of each window."""
+    def forward(
+        self, tensors: PanelTensors, windows: Windows, n_origins: int, ahead: slice | None = None
+    ) -> Distribution:
+        """Forecast from the last `n_origins` patch ends of each window, all steps of the horizon or those
+        `ahead`."""
+        ahead = ahead or slice(0, self.config.horizon)
         # 1. What is known of each period: calendar, events, known features, what its analog did.
         calendar_GLX = self._calendar(tensors)
         place_BD = windows.group_B[:, None] * calendar_GLX.shape[1] + windows.period_BD
@@ -104,13 +105,13 @@ class SurgeNet(nn.Module):
         # 3. Each origin: its context, its statics, its levels.
         origin_BOX = self._origin(windows, context_BWC, n_origins)
         # 4. Each step ahead of each origin.
-        hidden_BOHX = self._first_layer(windows, day_BDX, origin_BOX, n_origins)
+        hidden_BOHX = self._first_layer(windows, day_BDX, origin_BOX, n_origins, ahead)
         for layer in self.middle:
             hidden_BOHX = hidden_BOHX + F.silu(layer(hidden_BOHX))
         out = self.out(hidden_BOHX)
         # 5. Mean and quantiles in units of the trailing level.
         scale_BO = scale_BW[:, -n_origins:]
-        mean_BOH = self.level_H * scale_BO[:, :, None] * torch.exp(out[..., 0].clamp(-6, 4))
+        mean_BOH = scale_BO[:, :, None] * torch.exp(out[..., 0].clamp(-6, 4))
         quantiles = torch.cat([out[..., 1:2], F.softplus(out[..., 2:])], dim=-1).cumsum(-1)
         return Distribution(mean_BOH, scale_BO[:, :, None, None] * quantiles, scale_BO)
 
@@ -151,6 +152,7 @@ class SurgeNet(nn.Module):
         parts = [
             F.silu(context_BWC[:, -n_origins:]),
             windows.means_BWM[:, -n_origins:],
+            windows.group_BOM,
             _spread(windows, self.config, n_origins),
             torch.log(windows.scale_BW)[:, -n_origins:, None] / 3,
             windows.age_BW[:, -n_origins:, None] / 3,
@@ -172,12 +174,14 @@ class SurgeNet(nn.Module):
         embedded: Tensor = table(codes_B)
         return embedded
 
-    def _first_layer(self, windows: Windows, day_BDX: Tensor, origin_BOX: Tensor, n_origins: int) -> Tensor:
-        p, h = self.config.patch, self.config.horizon
-        first = self.config.context * p
-        target_BOHX = day_BDX[:, first:].unfold(1, h, p).transpose(2, 3)
-        place_BOHX = self.place_in(_place_means(windows, self.config, n_origins))
-        return F.silu(target_BOHX + place_BOHX + origin_BOX[:, :, None] + self.step_in)
+    def _first_layer(
+        self, windows: Windows, day_BDX: Tensor, origin_BOX: Tensor, n_origins: int, ahead: slice
+    ) -> Tensor:
+        p = self.config.patch
+        first = self.config.context * p + ahead.start
+        target_BOHX = day_BDX[:, first:].unfold(1, ahead.stop - ahead.start, p)[:, :n_origins].transpose(2, 3)
+        place_BOHX = self.place_in(_place_means(windows, self.config, n_origins)[:, :, ahead])
+        return F.silu(target_BOHX + place_BOHX + origin_BOX[:, :, None] + self.step_in[ahead])
 
 
 def _calendar_width(config: ModelConfig) -> int:

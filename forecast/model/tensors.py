@@ -16,6 +16,7 @@ from torch import Tensor
 from forecast.demand.panel import Panel
 from forecast.model.calendar import analog_periods, calendar_features
 from forecast.model.config import ModelConfig
+from forecast.model.groups import group_running_sum, series_groups
 from forecast.model.schema import FeatureSchema
 
 BASE_PATCHES = {"hour": 14, "day": 8, "week": 8}
@@ -34,6 +35,8 @@ class PanelTensors:
     demand_sum_ST, observed_sum_ST: (S, T + 1) sums of observed demand, its spikes cut, and of observations.
     known_SPF: standardised known-future features. calendar_LC, events_GLE, analog_GL: shared by series.
     lift_UT: log ratio of a union's total to its trailing base. codes_SN: static categories, 0 = unknown.
+    group_sum_GT, group_count_GT: (groups, T + 1) float64 running sums like those of the series, of groups of
+    series; groups_SG: which groups a series is in (`forecast.model.groups`).
     """
 
     demand_ST: Tensor
@@ -48,6 +51,9 @@ class PanelTensors:
     lift_UT: Tensor
     event_group_S: Tensor
     unions_S2: Tensor
+    group_sum_GT: Tensor
+    group_count_GT: Tensor
+    groups_SG: Tensor
     codes_SN: Tensor
 
     @property
@@ -85,11 +91,13 @@ def build_tensors(
 
     demand_ST = tensor(demand.astype(np.float32))
     observed_ST = tensor(observed.astype(np.float32))
+    level_ST = _without_spikes(demand_ST * observed_ST, config)
+    groups_SG = tensor(series_groups(panel))
     return PanelTensors(
         demand_ST=demand_ST,
         observed_ST=observed_ST,
         stocked_out_ST=None if panel.stocked_out_ST is None else tensor(np.nan_to_num(panel.stocked_out_ST)),
-        demand_sum_ST=_running_sum(_without_spikes(demand_ST * observed_ST, config)),
+        demand_sum_ST=_running_sum(level_ST),
         observed_sum_ST=_running_sum(observed_ST),
         known_SPF=tensor(schema.standardise(panel, horizon)),
         calendar_LC=tensor(calendar),
@@ -98,6 +106,9 @@ def build_tensors(
         lift_UT=tensor(lift),
         event_group_S=tensor(panel.events.group_S.astype(np.int64)),
         unions_S2=tensor(unions),
+        group_sum_GT=group_running_sum(level_ST, groups_SG),
+        group_count_GT=group_running_sum(observed_ST, groups_SG),
+        groups_SG=groups_SG,
         codes_SN=tensor(schema.encode_statics(panel)),
     )
 

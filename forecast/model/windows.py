@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from forecast.model.config import ModelConfig
+from forecast.model.groups import GroupSums, group_levels
 from forecast.model.tensors import PanelTensors
 
 
@@ -29,6 +30,7 @@ class Windows(NamedTuple):
     analog_seen_BD: Tensor
     scale_BW: Tensor
     means_BWM: Tensor
+    group_BOM: Tensor
     age_BW: Tensor
     period_BD: Tensor
     group_B: Tensor
@@ -75,6 +77,12 @@ def gather_windows(
         analog_seen_BD=seen_BD * base_seen_BD,
         scale_BW=scale_BW,
         means_BWM=means_BWM,
+        group_BOM=group_levels(
+            GroupSums(tensors.group_sum_GT, tensors.group_count_GT, tensors.groups_SG[series_B]),
+            ends_BW[:, -n_origins:],
+            scale_BW[:, -n_origins:],
+            config,
+        ),
         age_BW=torch.log1p(first_BW / p),
         period_BD=period_BD.clamp(0, tensors.calendar_LC.shape[0] - 1),
         group_B=group_B,
@@ -132,12 +140,15 @@ class Targets(NamedTuple):
     stocked_out_BOH: Tensor | None
 
 
-def gather_targets(windows: Windows, config: ModelConfig, n_origins: int, limit: int) -> Targets:
-    """The H periods after each of the last `n_origins` patch ends, truth from period `limit` on hidden."""
-    first = config.context * config.patch
+def gather_targets(
+    windows: Windows, config: ModelConfig, n_origins: int, limit: int, ahead: slice
+) -> Targets:
+    """The steps `ahead` after each of the last `n_origins` patch ends, truth from period `limit` on
+    hidden."""
+    first = config.context * config.patch + ahead.start
 
     def steps(values_BD: Tensor) -> Tensor:
-        return values_BD[:, first:].unfold(1, config.horizon, config.patch)
+        return values_BD[:, first:].unfold(1, ahead.stop - ahead.start, config.patch)[:, :n_origins]
 
     visible_BD = (windows.period_BD < limit).float()
     known_BD = windows.observed_BD

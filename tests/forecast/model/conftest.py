@@ -6,7 +6,7 @@ import torch
 from forecast.demand.panel import Panel, Period
 from forecast.demand.simulate import SimulationConfig, simulate
 from forecast.model.config import ModelConfig
-from forecast.model.network import SurgeNet
+from forecast.model.ensemble import Ensemble
 from forecast.model.schema import FeatureSchema
 
 N_PERIODS: dict[Period, int] = {"hour": 24 * 40, "day": 420, "week": 120}
@@ -24,7 +24,14 @@ def small_panel(period: Period) -> Panel:
 def small_config(period: Period) -> ModelConfig:
     """A network small enough for a test."""
     return ModelConfig(
-        period=period, horizon=HORIZON[period], context=32, origins=5, channels=8, hidden=16, scenarios=20
+        period=period,
+        horizon=HORIZON[period],
+        context=32,
+        origins=5,
+        channels=8,
+        hidden=16,
+        members=2,
+        scenarios=20,
     )
 
 
@@ -39,11 +46,11 @@ def panel(period: Period) -> Panel:
 
 
 @pytest.fixture
-def network(panel: Panel) -> SurgeNet:
+def network(panel: Panel) -> Ensemble:
     """Random weights far from their quiet start, so that every input shows in the output."""
     config = small_config(panel.period)
     torch.manual_seed(0)
-    network = SurgeNet(config, FeatureSchema.fit(panel, config.horizon))
+    network = Ensemble(config, FeatureSchema.fit(panel, config.horizon))
     with torch.no_grad():
         for parameter in network.parameters():
             parameter.add_(0.1 * torch.randn_like(parameter))

@@ -11,8 +11,8 @@ from forecast.demand.panel import Panel
 from forecast.errors import InputError, IntegrityError, NotFoundError, UsageError
 from forecast.model.bundle import Bundle
 from forecast.model.coupling import scenario_ranks
+from forecast.model.ensemble import Ensemble
 from forecast.model.forecaster import Forecaster
-from forecast.model.network import SurgeNet
 from forecast.model.schema import FeatureSchema
 from tests.forecast.model.conftest import small_config, small_panel
 
@@ -31,7 +31,7 @@ def bundle(daily: Panel) -> Bundle:
     return Bundle(
         config=config,
         schema=schema,
-        weights=SurgeNet(config, schema).state_dict(),
+        weights=Ensemble(config, schema).state_dict(),
         ranks_SHK=scenario_ranks(templates, config.scenarios, np.random.default_rng(0)),
         keys=daily.keys,
         facts={"origin": str(daily.origin), "steps": 0},

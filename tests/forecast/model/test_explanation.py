@@ -14,15 +14,15 @@ from forecast.errors import InputError, UsageError
 from forecast.model.bundle import Bundle
 from forecast.model.calendar import calendar_features, cycle_columns
 from forecast.model.config import ModelConfig
+from forecast.model.ensemble import Ensemble
 from forecast.model.explanation import _shapley, _week_mean, explain, part_names
 from forecast.model.forecaster import Forecaster
-from forecast.model.network import SurgeNet
 from forecast.model.schema import FeatureSchema
 from tests.forecast.model.conftest import small_config, small_panel
 from tests.support.panels import make_panel
 
 
-def forecaster_of(network: SurgeNet, panel: Panel, schema: FeatureSchema) -> Forecaster:
+def forecaster_of(network: Ensemble, panel: Panel, schema: FeatureSchema) -> Forecaster:
     config = network.config
     ranks = np.zeros((panel.n_series, config.horizon, config.scenarios), np.uint8)
     weights = network.state_dict()
@@ -36,7 +36,7 @@ def wild_forecaster(panel: Panel, config: ModelConfig, seed: int = 0) -> Forecas
     """Random weights, so that every input shows in the output."""
     torch.manual_seed(seed)
     schema = FeatureSchema.fit(panel, config.horizon)
-    network = SurgeNet(config, schema)
+    network = Ensemble(config, schema)
     with torch.no_grad():
         for parameter in network.parameters():
             parameter.add_(0.1 * torch.randn_like(parameter))
@@ -77,7 +77,7 @@ def test_parts_sum_to_the_forecast(seed: int) -> None:
             assert np.abs(part_SH).max() > 0, f"{name} says nothing"
 
 
-def test_hours_days_and_weeks_are_explained(panel: Panel, network: SurgeNet) -> None:
+def test_hours_days_and_weeks_are_explained(panel: Panel, network: Ensemble) -> None:
     schema = FeatureSchema.fit(panel, network.config.horizon)
     forecaster = forecaster_of(network, panel, schema)
     found = explain(forecaster, panel, range(panel.n_series), network.config.horizon)

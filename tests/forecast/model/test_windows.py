@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from forecast.demand.panel import Panel
-from forecast.model.network import SurgeNet
+from forecast.model.ensemble import Ensemble
 from forecast.model.schema import FeatureSchema
 from forecast.model.tensors import PanelTensors, build_tensors
 from forecast.model.windows import SPANS, gather_targets, gather_windows
@@ -78,7 +78,7 @@ def test_targets_are_the_periods_after_each_origin_and_stop_at_the_limit(
     config = small_config(panel.period)
     end, limit = panel.n_periods - 2 * config.patch, panel.n_periods - config.patch
     windows = gather_windows(tensors, torch.arange(12), torch.full((12,), end), config, config.origins)
-    targets = gather_targets(windows, config, config.origins, limit)
+    targets = gather_targets(windows, config, config.origins, limit, slice(0, config.horizon))
     for o in range(config.origins):
         first = end - config.patch * (config.origins - 1 - o)
         for h in range(config.horizon):
@@ -93,7 +93,7 @@ def test_targets_are_the_periods_after_each_origin_and_stop_at_the_limit(
             assert (targets.counted_BOH[:, o, h].numpy() >= counted).all()
 
 
-def test_no_feature_of_an_origin_reads_what_came_after_it(panel: Panel, network: SurgeNet) -> None:
+def test_no_feature_of_an_origin_reads_what_came_after_it(panel: Panel, network: Ensemble) -> None:
     config = network.config
     cut = panel.n_periods - 2 * config.patch - 1
     poisoned_demand = panel.demand_ST.copy()
@@ -113,7 +113,7 @@ def test_no_feature_of_an_origin_reads_what_came_after_it(panel: Panel, network:
     assert torch.equal(forecasts[0].quantiles_BOHQ, forecasts[1].quantiles_BOHQ)
 
 
-def test_an_origin_answers_the_same_alone_and_among_many(panel: Panel, network: SurgeNet) -> None:
+def test_an_origin_answers_the_same_alone_and_among_many(panel: Panel, network: Ensemble) -> None:
     """Forking sequences are a speed-up: the last origin of a window equals that origin asked by itself."""
     config = network.config
     schema = FeatureSchema.fit(panel, config.horizon)
@@ -142,3 +142,33 @@ def test_a_spike_in_the_context_does_not_set_the_level_after_it() -> None:
         windows = gather_windows(whole, torch.arange(12), torch.full((12,), panel.n_periods), config, 1)
         scales.append(windows.scale_BW[:, -1])
     assert (scales[1] < 1.5 * scales[0] + 0.1).all()
+
+
+def test_some_steps_are_those_of_the_whole_horizon(panel: Panel, network: Ensemble) -> None:
+    """Training asks for a part of the horizon at a time; it is the same forecast, and the same truth."""
+    config = network.config
+    schema = FeatureSchema.fit(panel, config.horizon)
+    whole = build_tensors(panel, config, schema, torch.device("cpu"), horizon=0)
+    ends = torch.full((12,), panel.n_periods - config.patch)
+    windows = gather_windows(whole, torch.arange(12), ends, config, 3)
+    member, part = network.members[0], slice(config.horizon // 2, config.horizon)
+    every, some = member(whole, windows, 3), member(whole, windows, 3, part)
+    torch.testing.assert_close(some.mean_BOH, every.mean_BOH[:, :, part])
+    torch.testing.assert_close(some.quantiles_BOHQ, every.quantiles_BOHQ[:, :, part])
+    truth = gather_targets(windows, config, 3, panel.n_periods, slice(0, config.horizon))
+    cut = gather_targets(windows, config, 3, panel.n_periods, part)
+    assert torch.equal(cut.demand_BOH, truth.demand_BOH[:, :, part])
+    assert torch.equal(cut.counted_BOH, truth.counted_BOH[:, :, part])
+
+
+def test_an_ensemble_is_the_average_of_its_members(panel: Panel, network: Ensemble) -> None:
+    config = network.config
+    schema = FeatureSchema.fit(panel, config.horizon)
+    whole = build_tensors(panel, config, schema, torch.device("cpu"), horizon=0)
+    windows = gather_windows(whole, torch.arange(12), torch.full((12,), panel.n_periods), config, 1)
+    network.level_H.fill_(1.5)
+    one, other = (member(whole, windows, 1) for member in network.members)
+    found = network(whole, windows, 1)
+    assert not torch.allclose(one.mean_BOH, other.mean_BOH)
+    torch.testing.assert_close(found.mean_BOH, 1.5 * (one.mean_BOH + other.mean_BOH) / 2)
+    torch.testing.assert_close(found.quantiles_BOHQ, (one.quantiles_BOHQ + other.quantiles_BOHQ) / 2)

@@ -1,0 +1,67 @@
+"""Levels of groups against plain means over the series and periods of a group."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from forecast.demand.panel import Panel
+from forecast.model.groups import GROWTH_SPANS, SPANS, WIDTH, GroupSums, group_levels, series_groups
+from forecast.model.schema import FeatureSchema
+from forecast.model.tensors import build_tensors
+from tests.forecast.model.conftest import small_config
+from tests.forecast.model.test_windows import in_stock, without_spikes
+
+
+def test_groups_are_the_item_everywhere_and_the_department_of_a_location(panel: Panel) -> None:
+    groups = series_groups(panel)
+    first = next(iter(panel.statics.values()))
+    for s in range(panel.n_series):
+        same_item = panel.keys.item == panel.keys.item[s]
+        same_place = (panel.keys.location == panel.keys.location[s]) & (first == first[s])
+        np.testing.assert_array_equal(groups[:, 0] == groups[s, 0], same_item)
+        np.testing.assert_array_equal(groups[:, 1] == groups[s, 1], same_place)
+    assert not set(groups[:, 0]) & set(groups[:, 1])
+
+
+def test_levels_of_groups_are_those_of_a_plain_loop(panel: Panel) -> None:
+    config = small_config(panel.period)
+    tensors = build_tensors(
+        panel, config, FeatureSchema.fit(panel, config.horizon), torch.device("cpu"), horizon=0
+    )
+    recent, year = min(8 * config.patch, panel.n_periods), min(config.year, panel.n_periods)
+    demand = np.stack([without_spikes(in_stock(panel, s), recent, year) for s in range(panel.n_series)])
+    groups = series_groups(panel)
+    series, scale = [0, 4, 9], 1.7
+    ends = [panel.n_periods - 3, panel.n_periods - 3 - 5 * config.patch]
+    found = group_levels(
+        GroupSums(tensors.group_sum_GT, tensors.group_count_GT, tensors.groups_SG[series]),
+        torch.tensor([ends] * 3),
+        torch.full((3, 2), scale),
+        config,
+    )
+
+    def mean(group: int, end: int, n: int) -> float | None:
+        values = demand[(groups == group).any(axis=1)][:, max(end - n, 0) : max(end, 0)]
+        return float(np.nanmean(values)) if np.isfinite(values).any() else None
+
+    for b, s in enumerate(series):
+        for o, end in enumerate(ends):
+            for g, group in enumerate(groups[s]):
+                base = mean(group, end, config.scale * config.patch) or 0.0
+                spare = 0.05 * base + 1e-3
+                expected = []
+                for span in SPANS:
+                    level = mean(group, end, span * config.patch)
+                    expected.append(0.0 if level is None else math.log((level + spare) / (base + spare)))
+                for span in GROWTH_SPANS:
+                    level = mean(group, end, span * config.patch) or 0.0
+                    before = mean(group, end - config.year, span * config.patch)
+                    growth = 0.0 if before is None else math.log((level + spare) / (before + spare))
+                    expected.append(min(max(growth, -1), 1))
+                expected.append(min(max(math.log((base + 1e-3) / (scale + 1e-3)), -3), 3) / 2)
+                part = found[b, o, g * WIDTH : (g + 1) * WIDTH].tolist()
+                assert part == pytest.approx(expected, abs=2e-4)
