@@ -35,3 +35,10 @@ def test_without_errors_to_learn_from_nothing_is_corrected_and_never_too_much() 
     np.testing.assert_array_equal(level_correction(np.zeros((3, 5)), np.ones((3, 5)), patch=7), np.ones(5))
     mean = np.ones((20, 5))
     assert level_correction(9 * mean, mean, patch=7).max() == pytest.approx(LIMIT)
+
+
+def test_a_weekday_that_is_missed_does_not_bend_the_level() -> None:
+    mean = np.full((34, 28), 100.0)
+    demand = mean * np.where(np.arange(28) % 7 == 0, 1.2, 1.0)
+    factor = level_correction(demand, mean, patch=7)
+    np.testing.assert_allclose(factor, 1 + 0.2 / 7, rtol=1e-3)
