@@ -127,3 +127,28 @@ def long_frame(panel: Panel, demand_SX: Floats, first: int) -> pd.DataFrame:
             "y": demand_SX.ravel(),
         }
     )
+
+
+def filled(demand_SW: Floats, season: int) -> Floats:
+    """Missing values taken from a season before, else (at the start) 0."""
+    filled_SW = demand_SW.copy()
+    for t in range(demand_SW.shape[1]):
+        before = filled_SW[:, t - season] if t >= season else np.zeros(len(filled_SW), np.float32)
+        filled_SW[:, t] = np.where(np.isnan(filled_SW[:, t]), before, filled_SW[:, t])
+    return filled_SW
+
+
+def pandas_step(panel: Panel) -> str:
+    """The panel's period as pandas names it."""
+    return {"hour": "h", "day": "D", "week": "7D"}[panel.period]
+
+
+def unevenness(demand_ST: Floats, origin: int) -> Floats:
+    """(S,) variance over mean of the last 13 weeks before an origin; 1 where nothing is known."""
+    window = demand_ST[:, max(origin - 91, 0) : origin].astype(np.float64)
+    present = np.isfinite(window)
+    n_S = np.maximum(present.sum(axis=1), 1)
+    mean_S = np.sum(window, axis=1, where=present) / n_S
+    variance_S = np.sum((window - mean_S[:, None]) ** 2, axis=1, where=present) / n_S
+    ratio_S = np.divide(variance_S, mean_S, out=np.ones_like(mean_S), where=mean_S > 0)
+    return ratio_S.astype(np.float32)

@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 from forecast.demand.panel import SEASON, Floats, Panel
 from forecast.errors import InputError
 from forecast.model.coupling import probability_integral_transform
-from tests.bench.peers.common import SEED, Marginals
+from tests.bench.peers.common import SEED, Marginals, unevenness
 from tests.bench.peers.features import FeatureBuilder, Index
 from tests.bench.peers.residuals import ResidualQuantiles
 
@@ -87,7 +87,7 @@ class LightGBMPeer:
         truth_VSH = np.stack([builder.demand_ST[:, o : o + horizon] for o in held_out])
         level = _level(truth_VSH, means_VSH) if self.level else 1.0
         means_VSH *= level
-        noise = np.stack([_unevenness(builder, o) for o in held_out])
+        noise = np.stack([unevenness(builder.demand_ST, o) for o in held_out])
         table = ResidualQuantiles.fit(means_VSH, truth_VSH, noise)
         places = [
             probability_integral_transform(
@@ -99,7 +99,7 @@ class LightGBMPeer:
         mean_SH = level * _predict(second, builder, panel.n_periods, horizon)
         return Marginals(
             mean_SH=mean_SH,
-            quantiles_SHQ=table(mean_SH, _unevenness(builder, panel.n_periods)),
+            quantiles_SHQ=table(mean_SH, unevenness(builder.demand_ST, panel.n_periods)),
             places_NSH=np.stack(places),
             facts={"trees": float(second.current_iteration()), "level": level},
         )
@@ -214,17 +214,6 @@ def _level(truth_VSH: Floats, mean_VSH: Floats) -> float:
     present = np.isfinite(truth_VSH)
     total = float(np.sum(mean_VSH, where=present, dtype=np.float64))
     return float(np.sum(truth_VSH, where=present, dtype=np.float64)) / total if total > 0 else 1.0
-
-
-def _unevenness(builder: FeatureBuilder, origin: int) -> Floats:
-    """(S,) variance over mean of the last 13 weeks before an origin; 1 where nothing is known."""
-    window = builder.demand_ST[:, max(origin - 91, 0) : origin].astype(np.float64)
-    present = np.isfinite(window)
-    n_S = np.maximum(present.sum(axis=1), 1)
-    mean_S = np.sum(window, axis=1, where=present) / n_S
-    variance_S = np.sum((window - mean_S[:, None]) ** 2, axis=1, where=present) / n_S
-    ratio_S = np.divide(variance_S, mean_S, out=np.ones_like(mean_S), where=mean_S > 0)
-    return ratio_S.astype(np.float32)
 
 
 def _stop_at(deadline: float) -> object:

@@ -7,11 +7,18 @@ from importlib.util import find_spec
 from forecast.errors import NotFoundError, UsageError
 from tests.bench.peers.common import Peer
 from tests.bench.peers.lightgbm_peer import LightGBMPeer
+from tests.bench.peers.mlforecast_peer import MLForecastPeer
+from tests.bench.peers.neural_peers import NeuralPeer
 from tests.bench.peers.stats_peers import StatsPeer
 
 _TREES = ("lightgbm_peer.py", "features.py", "residuals.py")
+_NEURAL = ("neural_peers.py", "exogenous.py")
 NEEDS = {
     "lightgbm": "lightgbm",
+    "mlforecast": "mlforecast",
+    "nhits": "neuralforecast",
+    "tide": "neuralforecast",
+    "tft": "neuralforecast",
     "seasonal-naive": "statsforecast",
     "autoets": "statsforecast",
 }
@@ -22,6 +29,16 @@ def make_peer(name: str, minutes: float) -> tuple[Peer, tuple[str, ...]]:
     """The peer within a budget of minutes (those that can be cut short), and its files in this folder."""
     peers: dict[str, tuple[Peer, tuple[str, ...]]] = {
         "lightgbm": (LightGBMPeer(minutes=minutes), _TREES),
+        "mlforecast": (
+            MLForecastPeer(minutes=minutes),
+            ("mlforecast_peer.py", "exogenous.py", "residuals.py"),
+        ),
+        "nhits": (NeuralPeer(model="NHITS", minutes=minutes), _NEURAL),
+        "tide": (NeuralPeer(model="TiDE", minutes=minutes), _NEURAL),
+        "tft": (
+            NeuralPeer(model="TFT", minutes=minutes, context=56, hidden=64, windows=128),
+            _NEURAL,
+        ),
         "seasonal-naive": (StatsPeer(model="SeasonalNaive"), ("stats_peers.py",)),
         "autoets": (StatsPeer(model="AutoETS", history=182), ("stats_peers.py",)),
     }

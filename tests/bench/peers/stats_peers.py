@@ -17,7 +17,15 @@ import numpy as np
 from forecast.demand.panel import SEASON, Floats, Panel
 from forecast.errors import UsageError
 from forecast.quantiles import LEVELS, MEDIAN
-from tests.bench.peers.common import Marginals, first_demand, in_stock_demand, long_frame, residual_places
+from tests.bench.peers.common import (
+    Marginals,
+    filled,
+    first_demand,
+    in_stock_demand,
+    long_frame,
+    pandas_step,
+    residual_places,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -71,11 +79,11 @@ class StatsPeer:
             raise UsageError(f"model: expected one of {', '.join(models)}, found {self.model}")
         engine = StatsForecast(
             models=[models[self.model](season_length=season, alias="m")],
-            freq=_pandas_step(panel),
+            freq=pandas_step(panel),
             n_jobs=len(os.sched_getaffinity(0)),
         )
         begun_SW = np.arange(n) >= first_S[:, None]
-        frame = long_frame(panel, _filled(demand_SW, season), panel.n_periods - n)[begun_SW.ravel()]
+        frame = long_frame(panel, filled(demand_SW, season), panel.n_periods - n)[begun_SW.ravel()]
         answer = engine.forecast(df=frame, h=horizon, level=_coverages(), fitted=True)
         residual_SW = np.full(demand_SW.shape, np.nan, np.float32)
         fitted = engine.forecast_fitted_values()
@@ -97,16 +105,3 @@ def _quantile(answer: pd.DataFrame, level: float) -> Floats:
     side = "lo" if level < LEVELS[MEDIAN] else "hi"
     named = [f"m-{side}-{text}" for text in (f"{coverage:g}", str(coverage))]
     return answer[next(name for name in named if name in answer)].to_numpy(np.float32)
-
-
-def _filled(demand_SW: Floats, season: int) -> Floats:
-    """Missing values taken from a season before, else (at the start) 0."""
-    filled_SW = demand_SW.copy()
-    for t in range(demand_SW.shape[1]):
-        before = filled_SW[:, t - season] if t >= season else np.zeros(len(filled_SW), np.float32)
-        filled_SW[:, t] = np.where(np.isnan(filled_SW[:, t]), before, filled_SW[:, t])
-    return filled_SW
-
-
-def _pandas_step(panel: Panel) -> str:
-    return {"hour": "h", "day": "D", "week": "7D"}[panel.period]

@@ -1,0 +1,176 @@
+"""LightGBM as mlforecast does it: one Tweedie model of the next period, fed with its own forecasts.
+
+Lags, rolling and seasonal means by mlforecast; the columns known ahead are those of the neural peers. Its
+cross-validation (one fit, windows a week apart) gives quantiles, level and templates, as in `lightgbm_peer`.
+
+Letters: S series, W window of periods, H horizon, V validation windows.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from forecast.demand.panel import Floats, Panel
+from forecast.errors import InputError
+from forecast.model.coupling import probability_integral_transform
+from tests.bench.peers.common import (
+    SEED,
+    Marginals,
+    filled,
+    first_demand,
+    in_stock_demand,
+    long_frame,
+    pandas_step,
+    unevenness,
+)
+from tests.bench.peers.exogenous import future_columns
+from tests.bench.peers.residuals import ResidualQuantiles
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from lightgbm import LGBMRegressor
+    from mlforecast import MLForecast
+
+LAGS: Final = (1, 2, 3, 7, 14, 21, 28)
+FIT_SHARE: Final = 0.35
+"""Of the minutes, for each of two fits."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class MLForecastPeer:
+    """Settings. history: periods trained on, at most. validation: windows of the cross-validation.
+    rows: drawn for each tree, at most.
+    """
+
+    minutes: float
+    history: int = 400
+    validation: int = 6
+    rows: int = 1_500_000
+    trees: int = 400
+    variance_power: float = 1.1
+    learning_rate: float = 0.075
+    leaves: int = 63
+    least_in_leaf: int = 100
+    libraries: tuple[str, ...] = ("mlforecast", "lightgbm")
+
+    def __call__(self, panel: Panel, horizon: int) -> Marginals:
+        """Forecast. Raises InputError where the history is too short for lags and cross-validation."""
+        demand_ST = in_stock_demand(panel)
+        windows = min(self.validation, (panel.n_periods - 4 * max(LAGS)) // 7 - horizon // 7 + 1)
+        windows = windows if panel.n_periods >= 6 * max(LAGS) else min(windows, 1)
+        least = max(LAGS) + 2 * horizon
+        if panel.n_periods < least:
+            found = f"{panel.n_periods} periods"
+            raise InputError("history", expected=f"at least {least} periods", found=found)
+        n = min(self.history, panel.n_periods)
+        past, ahead, statics = _frames(panel, demand_ST, n, horizon)
+        known_S = past["unique_id"].unique()
+        engine = self._engine(panel, len(past))
+        windows = max(windows, 1)
+        tested = engine.cross_validation(
+            past, n_windows=windows, h=horizon, step_size=7 if windows > 1 else None, refit=False,
+            static_features=statics,
+        )  # fmt: skip
+        starts = [panel.n_periods - horizon - 7 * (windows - 1 - v) for v in range(windows)]
+        means_VSH = np.zeros((windows, panel.n_series, horizon), np.float32)
+        tested = tested.sort_values(["cutoff", "unique_id", "ds"])
+        for v, (_, one) in enumerate(tested.groupby("cutoff")):
+            present = one["unique_id"].to_numpy().reshape(-1, horizon)[:, 0]
+            means_VSH[v, present] = np.maximum(one["m"].to_numpy(np.float32).reshape(-1, horizon), 1e-4)
+        truth_VSH = np.stack([demand_ST[:, o : o + horizon] for o in starts])
+        scored = np.isfinite(truth_VSH) & (means_VSH > 0)
+        level = float(truth_VSH[scored].sum(dtype=np.float64) / means_VSH[scored].sum(dtype=np.float64))
+        means_VSH *= level
+        noise = np.stack([unevenness(demand_ST, o) for o in starts])
+        table = ResidualQuantiles.fit(means_VSH, truth_VSH, noise)
+        engine.fit(past, static_features=statics)
+        answer = engine.predict(horizon, X_df=ahead).sort_values(["unique_id", "ds"])
+        mean_SH = np.zeros((panel.n_series, horizon), np.float32)
+        mean_SH[known_S] = level * np.maximum(answer["m"].to_numpy(np.float32).reshape(-1, horizon), 1e-4)
+        random = np.random.default_rng(SEED)
+        places = [
+            probability_integral_transform(truth, table(mean, uneven), np.isnan(truth), random)
+            for truth, mean, uneven in zip(truth_VSH, means_VSH, noise, strict=True)
+        ]
+        return Marginals(
+            mean_SH=mean_SH,
+            quantiles_SHQ=table(mean_SH, unevenness(demand_ST, panel.n_periods)),
+            places_NSH=np.stack(places),
+            facts={"level": level, "trees": float(engine.models_["m"].n_estimators_)},
+        )
+
+    def _engine(self, panel: Panel, n_rows: int) -> MLForecast:
+        from mlforecast import MLForecast
+        from mlforecast.lag_transforms import RollingMean, RollingStd, SeasonalRollingMean
+
+        short = panel.n_periods < 6 * max(LAGS)
+        longest = 28 if short else 56
+        model = _timed_model(60 * FIT_SHARE * self.minutes).set_params(
+            objective="tweedie",
+            tweedie_variance_power=self.variance_power,
+            n_estimators=self.trees,
+            learning_rate=self.learning_rate,
+            num_leaves=self.leaves,
+            min_child_samples=self.least_in_leaf,
+            colsample_bytree=0.6,
+            subsample=min(self.rows / n_rows, 0.7),
+            subsample_freq=1,
+            random_state=SEED,
+            verbosity=-1,
+        )
+        return MLForecast(
+            models={"m": model},
+            freq=pandas_step(panel),
+            lags=list(LAGS),
+            lag_transforms={
+                1: [RollingMean(7), RollingMean(14), RollingMean(28), RollingMean(longest), RollingStd(28)],
+                7: [RollingMean(7), SeasonalRollingMean(season_length=7, window_size=4)],
+                28: [RollingMean(28)] if not short else [],
+            },
+        )
+
+
+def _frames(
+    panel: Panel, demand_ST: Floats, n: int, horizon: int
+) -> tuple[pd.DataFrame, pd.DataFrame, list[str]]:
+    """Past and future in long form, series that sold alone, and the names of the static columns."""
+    first = panel.n_periods - n
+    values_SW = filled(demand_ST[:, first:], 7)
+    past = long_frame(panel, np.nan_to_num(values_SW), first)
+    ahead = long_frame(panel, np.zeros((panel.n_series, horizon), np.float32), panel.n_periods)
+    ahead = ahead.drop(columns="y")
+    for name, columns_SW in future_columns(panel, first, horizon).items():
+        shown_SW = np.broadcast_to(columns_SW, (panel.n_series, n + horizon))
+        past[name] = shown_SW[:, :n].ravel()
+        ahead[name] = shown_SW[:, n:].ravel()
+    for name, labels in panel.statics.items():
+        codes = np.unique(labels, return_inverse=True)[1].reshape(-1)
+        past[name] = codes[past["unique_id"].to_numpy()]
+        past[name] = past[name].astype("category")
+    start_S = first_demand(demand_ST)
+    begun_SW = np.arange(first, panel.n_periods) >= start_S[:, None]
+    past = past[begun_SW.ravel()].reset_index(drop=True)
+    ahead = ahead[ahead["unique_id"].isin(past["unique_id"].unique())].reset_index(drop=True)
+    return past, ahead, list(panel.statics)
+
+
+def _timed_model(seconds: float) -> LGBMRegressor:
+    """A regressor whose every fit ends after so many seconds."""
+    import lightgbm
+
+    class Timed(lightgbm.LGBMRegressor):
+        def fit(self, features: pd.DataFrame, demand: Floats) -> Timed:
+            deadline = time.monotonic() + seconds
+
+            def stop(environment: lightgbm.callback.CallbackEnv) -> None:
+                if time.monotonic() > deadline:
+                    raise lightgbm.callback.EarlyStopException(environment.iteration, [])
+
+            super().fit(features, demand, callbacks=[stop])
+            return self
+
+    return Timed()
