@@ -74,6 +74,12 @@ class TrainingSettings(_Section):
     seed: int = Field(
         default=0, ge=0, description="The same seed, data and settings give the same model on one device."
     )
+    members: int = Field(
+        default=1,
+        ge=1,
+        le=16,
+        description="Networks whose forecasts are averaged: more accurate where there are minutes for each.",
+    )
     device: Literal["auto", "cpu", "cuda"] = Field(
         default="auto", description="Where to compute: auto, cpu or cuda; auto takes CUDA when it is there."
     )

@@ -320,7 +320,9 @@ def _job(
     settings = load_settings(home, {f"training.{name}": value for name, value in flags.items()}).training
     return TrainJob(
         horizon=settings.horizon,
-        training=training_config(settings.minutes, steps, settings.seed, settings.device),
+        training=training_config(
+            settings.minutes, steps, settings.seed, settings.device, members=settings.members
+        ),
         plan=plan,
         cutoff=parse_cutoff(cutoff),
         promote=promote,

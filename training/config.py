@@ -22,7 +22,9 @@ class TrainingConfig:
         ends first counts.
     batch: windows a step, each with many origins; by default what makes about `PAIRS` pairs of origin and
         step ahead, fewer on small panels.
+    members: networks that are trained in turn and averaged (`forecast.model.ensemble`).
     half_life: patches after which an older window is drawn half as often.
+    parts: into how many the horizon is cut; a step trains one of them.
     stages: parts of training; each but the last sees the past up to a later origin and is scored on what
         follows. first_stage, last_stage: their shares of the budget.
     patience: validations without gain that end the first stage.
@@ -31,6 +33,7 @@ class TrainingConfig:
     minutes: float | None = None
     steps: int = 3000
     batch: int | None = None
+    members: int = 1
     learning_rate: float = 3e-3
     weight_decay: float = 0.01
     warmup_steps: int = 100

@@ -94,6 +94,13 @@ def read_panel(home: Home, *, cutoff: np.datetime64 | None, horizon: int) -> Pan
     return panel
 
 
+def model_config(panel: Panel, horizon: int, training: TrainingConfig) -> ModelConfig:
+    """The model for a panel's history."""
+    return ModelConfig.for_history(
+        panel.period, horizon=horizon, n_periods=panel.n_periods, members=training.members
+    )
+
+
 def fit_shown(
     panel: Panel,
     horizon: int,
@@ -102,7 +109,7 @@ def fit_shown(
     on_epoch: OnEpoch = lambda _record: None,
 ) -> Bundle:
     """Fit with a progress bar on stderr."""
-    model = ModelConfig.for_history(panel.period, horizon=horizon, n_periods=panel.n_periods)
+    model = model_config(panel, horizon, training)
     shown = 0.0
     with progress(title, total=1.0) as advance:
 
@@ -200,7 +207,7 @@ def _log_setting(
     run: Run, panel: Panel, horizon: int, training: TrainingConfig, wanted: BacktestPlan
 ) -> None:
     run.data(panel, source=str(run.home.demand_dir))
-    model = ModelConfig.for_history(panel.period, horizon=horizon, n_periods=panel.n_periods)
+    model = model_config(panel, horizon, training)
     features = ", ".join(panel.known) or "none"
     run.parameters({"model": model, "training": training, "backtest": wanted, "known_features": features})
 

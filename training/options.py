@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import date, datetime
 
 import numpy as np
@@ -34,8 +35,9 @@ def parse_day(text: str) -> date:
         raise UsageError(f"cutoff: expected a day such as 2024-06-18, found {text!r}") from error
 
 
-def training_config(minutes: float | None, steps: int | None, seed: int, device: str) -> TrainingConfig:
+def training_config(
+    minutes: float | None, steps: int | None, seed: int, device: str, *, members: int = 1
+) -> TrainingConfig:
     """The training settings, with the default number of steps where none is given."""
-    if steps is None:
-        return TrainingConfig(minutes=minutes, seed=seed, device=device)
-    return TrainingConfig(minutes=minutes, steps=steps, seed=seed, device=device)
+    training = TrainingConfig(minutes=minutes, seed=seed, device=device, members=members)
+    return training if steps is None else replace(training, steps=steps)

@@ -19,6 +19,9 @@ DeviceOption = Annotated[
 ]
 MinutesOption = Annotated[float, typer.Option(help="Minutes for everything, training and scoring.")]
 StepsOption = Annotated[int | None, typer.Option(min=1, help="Optimiser steps at most.")]
+MembersOption = Annotated[
+    int, typer.Option(min=1, max=16, help="Networks, trained in turn, whose forecasts are averaged.")
+]
 SeedOption = Annotated[int, typer.Option(min=0, help="Same seed, data and steps: same model.")]
 
 HEADLINES = ("wrmsse", "wspl", "wql", "wape", "bias", "coherence_error", "fit_seconds", "seconds")
@@ -31,6 +34,7 @@ def m5(
     minutes: MinutesOption = 25.0,
     steps: StepsOption = None,
     seed: SeedOption = 0,
+    members: MembersOption = 3,
     device: DeviceOption = "auto",
     as_json: JsonOption = False,
 ) -> None:
@@ -38,7 +42,7 @@ def m5(
     from training.bench.m5 import bench_m5
     from training.options import training_config
 
-    training = training_config(minutes, steps, seed, device)
+    training = training_config(minutes, steps, seed, device, members=members)
     _print("m5", bench_m5(data, cutoff=cutoff, out=out, training=training), as_json=as_json)
 
 
