@@ -127,6 +127,9 @@ def bench_peaks(
         if not HORIZON <= cutoff <= panel.n_periods - HORIZON:
             expected = f"{HORIZON}..{panel.n_periods - HORIZON}, with {HORIZON} known days after it"
             raise UsageError(f"cutoff: expected {expected}, found {cutoff}")
+    for cutoff in cutoffs:  # before minutes of training that a wrong file would lose
+        for other in others.values():
+            other(panel.until(cutoff), HORIZON)
     model = _model(panel, min(cutoffs), bundle, training)
     forecasters = {MODEL_NAME: model, **baselines(seed=training.seed), **others}
     origins = sorted(set(cutoffs))
