@@ -2,8 +2,8 @@
 hour.
 
 Weather, discounts and activities are as observed: at serving time they must be forecasts or plans. Demand is
-the day's sales, in the source's normalised units; `stocked_out` is the share of the hours 6 to 22 that were
-sold out.
+the day's sales, in the source's normalised units; `stocked_out` is the share of the day's usual demand that
+falls into hours that were sold out (`freshretail_hours`), or of the hours 6 to 22 where the file has no hours.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from forecast.demand.incoming import Incoming, file_hash, number_series
 from forecast.demand.panel import Panel
 from forecast.demand.panel_build import build_panel
 from forecast.demand.schema import KEYS, TableRow
+from forecast.demand.sources.freshretail_hours import hours_are_known, lost_share
 from forecast.demand.sources.reading import Reading, read_rows
 from forecast.demand.sources.table import no_events
 from forecast.demand.store import DemandStore
@@ -55,16 +56,19 @@ OPEN_HOURS = 16
 """Hours from 6 to 22."""
 
 
-def freshretail_incoming(folder: Path, reading: Reading) -> Incoming:
-    """The daily demand for the store."""
+def freshretail_incoming(folder: Path, reading: Reading, *, until: date | None = None) -> Incoming:
+    """The daily demand for the store; `until` is the last day that hourly profiles are learned from."""
     path = folder / FILE
     rows = read_rows([path], {**COLUMNS, **KNOWN, **STATICS}, zone=reading.timezone)
+    share = pl.col("stocked_out") / OPEN_HOURS
+    if hours_are_known(path):
+        share = pl.lit(pl.Series(lost_share(path, until), dtype=pl.Float64))
     checked = rows.with_columns(
         pl.col("item", "location", *STATICS).cast(pl.String),
         pl.lit(PLATFORM).alias("platform"),
         pl.col("demand").cast(pl.Float64),
         pl.col("demand").is_null().alias("demand_unreadable"),
-        (pl.col("stocked_out") / OPEN_HOURS).alias("stocked_out"),
+        share.alias("stocked_out"),
         pl.all_horizontal(pl.col(*KNOWN).is_finite()).alias("known_readable"),
         (pl.col("time").dt.truncate("1d") == pl.col("time")).alias("on_grid"),
         (~pl.struct("item", "location", "time").is_first_distinct()).alias("repeat"),
@@ -95,7 +99,7 @@ def read_freshretail_panel(folder: Path, cutoff: date) -> Panel:
     """
     with tempfile.TemporaryDirectory(prefix="surgecast-") as scratch:
         store = DemandStore(Path(scratch))
-        store.add(freshretail_incoming(folder, Reading(now=Reading.today())))
+        store.add(freshretail_incoming(folder, Reading(now=Reading.today()), until=cutoff))
         panel = build_panel(store, no_events, cutoff=np.datetime64(cutoff, "s"))
     for values_SP in panel.known.values():
         values_SP[:, panel.n_periods :] = np.nan
