@@ -67,7 +67,7 @@ class AfterPeakRatio:
 
     after_peak_ratio, after_seen_peak_ratio: against quiet days of the same series, in the same mix, since
     series that peak often are harder on any day. after_peak_ratio_plain: against all quiet days. NaN where
-    there are none.
+    there are none, or quiet days are without fault.
     """
 
     after_peak_ratio: float
@@ -85,7 +85,8 @@ def after_peak_ratio(statistics: Statistics, slices: Mapping[str, Mask]) -> Afte
         # A row that has days of one sort alone cannot be compared with itself.
         kept_R1 = (weight_R > 0)[:, None]
         after = _wql(statistics, after_RH & kept_R1, np.ones(len(after_RH)))
-        return after / _wql(statistics, quiet_RH, weight_R)
+        quiet = _wql(statistics, quiet_RH, weight_R)
+        return after / quiet if quiet > 0 else float("nan")
 
     return AfterPeakRatio(
         after_peak_ratio=ratio("after peak", True),
