@@ -45,7 +45,7 @@ DEFAULT_PEERS = "lightgbm,mlforecast,nhits,tide,tft,seasonal-naive,autoets"
 def m5(
     data: DataOption,
     cutoff: Annotated[
-        list[int] | None, typer.Option(min=365, help="Last day that may be seen (1913); repeat.")
+        list[int] | None, typer.Option(min=1, help="Last day that may be seen (1913); repeat.")
     ] = None,
     series: SeriesOption = "all",
     peers: PeersOption = DEFAULT_PEERS,
@@ -55,10 +55,11 @@ def m5(
     as_json: JsonOption = False,
 ) -> None:
     """M5: 28 days after each cutoff, all 12 levels."""
+    n_series = _count(series)
+    run = _Comparison(peers, minutes_each, ours, out, as_json=as_json)
     from tests.bench.peers.task import m5_tasks
 
-    run = _Comparison(peers, minutes_each, ours, out, as_json=as_json)
-    run("m5", m5_tasks(data, cutoff or [1913], _count(series)))
+    run("m5", m5_tasks(data, cutoff or [1913], n_series))
 
 
 @app.command()
@@ -80,8 +81,9 @@ def freshretail(
     from training.options import parse_day
 
     days: list[date] = [parse_day(text) for text in cutoff or ["2024-06-18"]]
+    n_series = _count(series)
     run = _Comparison(peers, minutes_each, ours, out, as_json=as_json)
-    run("freshretail", freshretail_tasks(data, days, _count(series)))
+    run("freshretail", freshretail_tasks(data, days, n_series))
 
 
 class _Comparison:
@@ -91,15 +93,17 @@ class _Comparison:
         self, peers: str, minutes: float, ours: list[str] | None, out: Path, *, as_json: bool
     ) -> None:
         from tests.bench.peers.registry import parse_names
-        from tests.bench.peers.runner import contenders
 
+        names = parse_names(peers)
         wanted = ours or ["train"]
         if len(wanted) > 1 and {"train", "none"} & set(wanted):
             raise UsageError(f"ours: expected bundles, or train or none alone, found {', '.join(wanted)}")
-        bundles = [] if wanted[0] in ("train", "none") else [Path(text) for text in wanted]
-        self.everyone = contenders(parse_names(peers), minutes, bundles, train=wanted == ["train"])
-        if not self.everyone:
+        if not names and wanted == ["none"]:
             raise UsageError("peers, ours: expected somebody to compare, found none")
+        from tests.bench.peers.runner import contenders  # takes seconds
+
+        bundles = [] if wanted[0] in ("train", "none") else [Path(text) for text in wanted]
+        self.everyone = contenders(names, minutes, bundles, train=wanted == ["train"])
         self.out = out
         self.as_json = as_json
 

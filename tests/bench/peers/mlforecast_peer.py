@@ -120,6 +120,7 @@ class MLForecastPeer:
             subsample=min(self.rows / n_rows, 0.7),
             subsample_freq=1,
             random_state=SEED,
+            n_jobs=0,  # as many as OpenMP is told to use
             verbosity=-1,
         )
         return MLForecast(
