@@ -24,6 +24,7 @@ from training.registry import find
 pytestmark = pytest.mark.filterwarnings("ignore::sqlalchemy.exc.SADeprecationWarning")
 
 HORIZON = 14
+REACH = 3
 SALE, N_PERIODS = 6, 420
 """Step ahead of the sale, counted from 0, and periods before the horizon."""
 
@@ -43,7 +44,7 @@ def panel() -> Panel:
 @pytest.fixture(scope="module")
 def found(panel: Panel) -> Explanation:
     config = ModelConfig(
-        period="day", horizon=HORIZON, origins=12, channels=16, hidden=24, event_reach=3, scenarios=20
+        period="day", horizon=HORIZON, origins=12, channels=16, hidden=24, event_reach=REACH, scenarios=20
     )
     training = TrainingConfig(steps=150, epoch_steps=75, batch=32, warmup_steps=10, device="cpu")
     forecaster = Forecaster(fit(panel, model=config, training=training), "cpu")
@@ -54,7 +55,9 @@ def test_the_event_part_is_high_on_its_day_and_near_nothing_elsewhere(found: Exp
     base_SH, event_SH = found.parts_SHP[:, :, 0], found.parts_SHP[:, :, found.names.index("event")]
     share_H = event_SH.sum(axis=0) / base_SH.sum(axis=0)
     assert share_H[SALE] > 2.0
-    assert np.abs(np.delete(share_H, SALE)).max() < 0.25
+    distance_H = np.abs(np.arange(HORIZON) - SALE)
+    assert np.abs(share_H[distance_H > REACH]).max() < 1e-5
+    assert np.abs(share_H[(distance_H > 0) & (distance_H <= REACH)]).max() < 0.25 * share_H[SALE]
 
 
 def test_the_weekday_part_is_high_on_the_busy_day(found: Explanation) -> None:
