@@ -1,5 +1,5 @@
 """What training minimises: pinball over the quantile levels and a Tweedie deviance of the mean, with
-stock-outs censored.
+demand cut by stock-outs completed.
 
 Letters: B windows, O origins, H horizon, Q levels.
 """
@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from forecast.model.network import Distribution
+from forecast.model.stockouts import complete
 from forecast.quantiles import LEVELS
 
 
@@ -20,20 +21,20 @@ def forecast_loss(
 
     Quantiles: pinball in units over the root of the scale, so that neither fast nor slow series rule.
     Mean: Tweedie deviance of power 1.5 (Jorgensen 1987), y mu^-0.5 + mu^0.5 up to terms without mu.
-    Stock-outs: a period that sold out says demand was at least its sales, so only forecasts below them are
-    punished (Powell 1986, censored quantiles).
+    Stock-outs: demand of a period that sold out is completed from the forecast as it stands, given the sales
+    of what was in stock (`forecast.model.stockouts`).
     """
     norm_BO1 = forecast.scale_BO[:, :, None].clamp(min=0.05).sqrt()
-    error_BOHQ = demand_BOH[..., None] - forecast.quantiles_BOHQ
+    drawn_BOH = expected_BOH = demand_BOH
+    if stocked_out_BOH is not None:
+        drawn_BOH, expected_BOH = complete(
+            forecast.quantiles_BOHQ.detach(), demand_BOH, counted_BOH, stocked_out_BOH
+        )
+    error_BOHQ = drawn_BOH[..., None] - forecast.quantiles_BOHQ
     level_Q = torch.tensor(LEVELS, device=demand_BOH.device)
     over_BOHQ = torch.relu(-error_BOHQ)
     root_BOH = forecast.mean_BOH.sqrt()
-    deviance_BOH = demand_BOH / root_BOH + root_BOH
-    if stocked_out_BOH is not None:
-        censored_BOH = stocked_out_BOH > 0
-        over_BOHQ = over_BOHQ.masked_fill(censored_BOH[..., None], 0.0)
-        enough_BOH = censored_BOH & (forecast.mean_BOH >= demand_BOH)
-        deviance_BOH = torch.where(enough_BOH, 2 * demand_BOH.sqrt(), deviance_BOH)
+    deviance_BOH = expected_BOH / root_BOH + root_BOH
     pinball_BOH = (level_Q * torch.relu(error_BOHQ) + (1 - level_Q) * over_BOHQ).mean(-1) / norm_BO1
     loss_BOH = 4 * pinball_BOH + 0.5 * deviance_BOH
     return (loss_BOH * counted_BOH).sum() / counted_BOH.sum().clamp(min=1)

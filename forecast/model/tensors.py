@@ -18,6 +18,7 @@ from forecast.model.calendar import analog_periods, calendar_features
 from forecast.model.config import ModelConfig
 from forecast.model.groups import group_running_sum, series_groups
 from forecast.model.schema import FeatureSchema
+from forecast.model.stockouts import seen_demand
 
 BASE_PATCHES = {"hour": 14, "day": 8, "week": 8}
 """Patches whose mean is the base that a lift is measured against."""
@@ -30,7 +31,8 @@ SPIKE_SIZE = 4.0
 class PanelTensors:
     """What the model reads; every tensor lies on one device.
 
-    demand_ST: units, 0 where unobserved. observed_ST: 1 where demand counts as demand (present and in stock).
+    demand_ST: units, 0 where unobserved. observed_ST: share of the period's demand that could be seen, 0..1:
+        1 in stock; demand times it is the sales (`forecast.model.stockouts`).
     stocked_out_ST: share of the period without stock.
     demand_sum_ST, observed_sum_ST: (S, T + 1) sums of observed demand, its spikes cut, and of observations.
     known_SPF: standardised known-future features. calendar_LC, events_GLE, analog_GL: shared by series.
@@ -77,10 +79,7 @@ def build_tensors(
         InputError: a known feature of the schema is missing or does not reach over the horizon.
     """
     n_calendar = panel.n_periods + config.horizon + config.event_reach
-    demand = np.nan_to_num(panel.demand_ST, nan=0.0)
-    observed = np.isfinite(panel.demand_ST)
-    if panel.stocked_out_ST is not None:
-        observed &= ~(panel.stocked_out_ST > 0)
+    demand, observed = seen_demand(panel)
     calendar = calendar_features(panel.period, panel.start, n_calendar)
     events = _pad_events(panel, schema, n_calendar)
     unions, lift = _union_lifts(panel, demand, observed, BASE_PATCHES[panel.period] * config.patch)
@@ -89,8 +88,8 @@ def build_tensors(
     def tensor(array: NDArray[np.generic]) -> Tensor:
         return torch.from_numpy(np.ascontiguousarray(array)).to(device)
 
-    demand_ST = tensor(demand.astype(np.float32))
-    observed_ST = tensor(observed.astype(np.float32))
+    demand_ST = tensor(demand)
+    observed_ST = tensor(observed)
     level_ST = _without_spikes(demand_ST * observed_ST, config)
     groups_SG = tensor(series_groups(panel))
     return PanelTensors(
@@ -154,7 +153,7 @@ def _pad_events(panel: Panel, schema: FeatureSchema, n: int) -> NDArray[np.float
 
 
 def _union_lifts(
-    panel: Panel, demand: NDArray[np.float32], observed: NDArray[np.bool_], base: int
+    panel: Panel, demand: NDArray[np.float32], observed: NDArray[np.float32], base: int
 ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
     """Unions of each series (its location and first static; all) and (U, T) log lifts of their totals over
     the trailing base."""
@@ -167,7 +166,7 @@ def _union_lifts(
     totals = np.zeros((n_groups + 1, panel.n_periods))
     for u in range(n_groups):  # a sum per group without a copy of the panel
         rows = group == u
-        totals[u] = np.where(observed[rows], demand[rows], 0).sum(0, dtype=np.float64)
+        totals[u] = (observed[rows] * demand[rows]).sum(0, dtype=np.float64)
     totals[n_groups] = totals[:n_groups].sum(0)
     running = np.concatenate([np.zeros((n_groups + 1, 1)), totals.cumsum(1)], axis=1)
     first_day = np.maximum(np.arange(panel.n_periods) - base, 0)

@@ -132,6 +132,7 @@ class Targets(NamedTuple):
     """What came true after each origin of a batch, (B, O, H); kept apart from the windows that the network
     reads.
 
+    demand_BOH: demand, sales where the period sold out.
     counted_BOH: 1 where the truth counts: observed before the limit, at an origin that has seen some history.
     """
 
@@ -151,13 +152,14 @@ def gather_targets(
         return values_BD[:, first:].unfold(1, ahead.stop - ahead.start, config.patch)[:, :n_origins]
 
     visible_BD = (windows.period_BD < limit).float()
-    known_BD = windows.observed_BD
+    known_BD = (windows.observed_BD > 0).float()
+    sales_BD = windows.demand_BD * torch.where(windows.observed_BD > 0, windows.observed_BD, 1.0)
     if windows.stocked_out_BD is not None:
         known_BD = torch.maximum(known_BD, (windows.stocked_out_BD > 0).float())
     seen_BO1 = (windows.age_BW[:, -n_origins:, None] > 0).float()
     stock = windows.stocked_out_BD
     return Targets(
-        steps(windows.demand_BD),
+        steps(sales_BD),
         steps(known_BD * visible_BD) * seen_BO1,
         None if stock is None else steps(stock),
     )

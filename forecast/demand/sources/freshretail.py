@@ -3,7 +3,7 @@ hour.
 
 Weather, discounts and activities are as observed: at serving time they must be forecasts or plans. Demand is
 the day's sales, in the source's normalised units; `stocked_out` is the share of the day's usual demand that
-falls into hours that were sold out (`freshretail_hours`), or of the hours 6 to 22 where the file has no hours.
+falls into hours that were sold out (`freshretail_hours`), or of the hours 6 to 22 where the file lacks hours.
 """
 
 from __future__ import annotations

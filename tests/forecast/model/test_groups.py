@@ -13,7 +13,7 @@ from forecast.model.groups import GROWTH_SPANS, SPANS, WIDTH, GroupSums, group_l
 from forecast.model.schema import FeatureSchema
 from forecast.model.tensors import build_tensors
 from tests.forecast.model.conftest import small_config
-from tests.forecast.model.test_windows import in_stock, without_spikes
+from tests.forecast.model.test_windows import in_stock, seen, without_spikes
 
 
 def test_groups_are_the_item_everywhere_and_the_department_of_a_location(panel: Panel) -> None:
@@ -34,6 +34,7 @@ def test_levels_of_groups_are_those_of_a_plain_loop(panel: Panel) -> None:
     )
     recent, year = min(8 * config.patch, panel.n_periods), min(config.year, panel.n_periods)
     demand = np.stack([without_spikes(in_stock(panel, s), recent, year) for s in range(panel.n_series)])
+    share = np.stack([seen(panel, s) for s in range(panel.n_series)])
     groups = series_groups(panel)
     series, scale = [0, 4, 9], 1.7
     ends = [panel.n_periods - 3, panel.n_periods - 3 - 5 * config.patch]
@@ -45,8 +46,9 @@ def test_levels_of_groups_are_those_of_a_plain_loop(panel: Panel) -> None:
     )
 
     def mean(group: int, end: int, n: int) -> float | None:
-        values = demand[(groups == group).any(axis=1)][:, max(end - n, 0) : max(end, 0)]
-        return float(np.nanmean(values)) if np.isfinite(values).any() else None
+        rows, past = (groups == group).any(axis=1), slice(max(end - n, 0), max(end, 0))
+        count = float(share[rows, past].sum())
+        return float(np.nansum(demand[rows, past])) / max(count, 1) if count else None
 
     for b, s in enumerate(series):
         for o, end in enumerate(ends):

@@ -24,11 +24,16 @@ def tensors(panel: Panel) -> PanelTensors:
     return build_tensors(panel, config, schema, torch.device("cpu"), horizon=0)
 
 
-def in_stock(panel: Panel, series: int) -> np.ndarray:
-    """Demand of one series, NaN where it does not count as demand."""
-    demand = panel.demand_ST[series].astype(float)
+def seen(panel: Panel, series: int) -> np.ndarray:
+    """Share of each period of one series that was in stock; 0 where missing or hardly seen."""
     assert panel.stocked_out_ST is not None
-    return np.where(panel.stocked_out_ST[series] > 0, np.nan, demand)
+    share = np.where(np.isfinite(panel.demand_ST[series]), 1 - panel.stocked_out_ST[series].astype(float), 0)
+    return np.where(share < 0.1, 0, share)
+
+
+def in_stock(panel: Panel, series: int) -> np.ndarray:
+    """Sales of one series, NaN where they tell nothing of the level of demand."""
+    return np.where(seen(panel, series) > 0, panel.demand_ST[series].astype(float), np.nan)
 
 
 def without_spikes(demand: np.ndarray, recent: int, year: int) -> np.ndarray:
@@ -42,10 +47,11 @@ def without_spikes(demand: np.ndarray, recent: int, year: int) -> np.ndarray:
     return result
 
 
-def mean_before(demand: np.ndarray, end: int, n: int) -> tuple[float, int]:
-    past = demand[max(end - n, 0) : end]
-    past = past[np.isfinite(past)]
-    return (float(past.mean()) if len(past) else 0.0), len(past)
+def mean_before(demand: np.ndarray, share: np.ndarray, end: int, n: int) -> tuple[float, float]:
+    """Sales over what was seen, and how much that was."""
+    past = slice(max(end - n, 0), max(end, 0))
+    total = float(share[past].sum())
+    return float(np.nansum(demand[past])) / max(total, 1), total
 
 
 def test_scale_and_trailing_means_are_those_of_a_plain_loop(panel: Panel, tensors: PanelTensors) -> None:
@@ -59,16 +65,17 @@ def test_scale_and_trailing_means_are_those_of_a_plain_loop(panel: Panel, tensor
             min(8 * config.patch, panel.n_periods),
             min(config.year, panel.n_periods),
         )
+        share = seen(panel, s)
         n_patches = config.context + config.origins - 1
         for w in range(n_patches):
             stop = end - config.patch * (n_patches - 1 - w)
-            short, n = mean_before(demand, stop, config.scale * config.patch)
-            longer, _ = mean_before(demand, stop, 4 * config.scale * config.patch)
+            short, n = mean_before(demand, share, stop, config.scale * config.patch)
+            longer, _ = mean_before(demand, share, stop, 4 * config.scale * config.patch)
             scale = (short * n + longer * 7 + 0.02) / (n + 7)
             assert float(windows.scale_BW[b, w]) == pytest.approx(scale, rel=1e-4)
             for m, span in enumerate(SPANS):
-                mean, seen = mean_before(demand, stop, span * config.patch)
-                expected = math.log((mean + 0.1 * scale + 1e-3) / (1.1 * scale + 1e-3)) if seen else 0.0
+                mean, count = mean_before(demand, share, stop, span * config.patch)
+                expected = math.log((mean + 0.1 * scale + 1e-3) / (1.1 * scale + 1e-3)) if count else 0.0
                 assert float(windows.means_BWM[b, w, m]) == pytest.approx(expected, abs=1e-3)
 
 
@@ -87,7 +94,7 @@ def test_targets_are_the_periods_after_each_origin_and_stop_at_the_limit(
                 assert not targets.counted_BOH[:, o, h].any()
                 continue
             truth = panel.demand_ST[:, t]
-            np.testing.assert_array_equal(targets.demand_BOH[:, o, h].numpy(), np.nan_to_num(truth))
+            np.testing.assert_allclose(targets.demand_BOH[:, o, h].numpy(), np.nan_to_num(truth), rtol=1e-6)
             counted = np.isfinite(truth) & (np.nan_to_num(panel.demand_ST[:, :first]).sum(1) > 0)
             assert (targets.counted_BOH[:, o, h].numpy() <= np.isfinite(truth)).all()
             assert (targets.counted_BOH[:, o, h].numpy() >= counted).all()
