@@ -21,6 +21,8 @@ Index = NDArray[np.intp]
 TOTAL: Final[str] = "total"
 SERIES: Final[str] = "series"
 SERIES_PER_CHUNK: Final[int] = 1_000
+ROUNDING: Final[float] = 1 + 1e-5
+"""Scenarios are single precision: what lies above a threshold of whole units by less is no peak."""
 MAX_NODES: Final[int] = 2_000
 """Nodes that a level between total and series may have; their scenarios are held in memory at once."""
 
@@ -80,7 +82,7 @@ def scenario_scores(
     for first in range(0, n_series, SERIES_PER_CHUNK):
         rows = slice(first, min(first + SERIES_PER_CHUNK, n_series))
         values_SHK = forecasts.scenarios(rows)
-        over_SHK = values_SHK > threshold_S[rows, None, None]
+        over_SHK = values_SHK > ROUNDING * threshold_S[rows, None, None]
         chance_SH[rows] = over_SHK.mean(axis=2)
         units_SH[rows] = np.mean(values_SHK * over_SHK, axis=2)
         values_SHK = np.where(scored_SH[rows][:, :, None], values_SHK, np.float32(0))

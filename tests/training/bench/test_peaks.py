@@ -70,14 +70,14 @@ def test_peaks_and_event_windows_are_scored_against_all(
             assert np.isfinite(results[f"wql/{where}/{name}"])
             assert np.isfinite(results[f"bias/{where}/{name}"])
         assert results[f"wql/{where}/oracle"] == 0
-        assert results[f"verdict/{where}/oracle"] == -1
+    assert results["verdict/super-bowl_day/oracle"] == -1
     assert results["n/super-bowl_day/surgecast"] == 12  # six series at two cutoffs
     assert results["bias/peak/croston"] < -0.5
     assert results["peak_units_bias/oracle"] == pytest.approx(0, abs=1e-5)
     assert results["after_peak_ratio/croston"] > 0
     assert 0 <= results["coverage_80_level/total/surgecast"] <= 1
     assert "coverage_80_level/total/oracle" not in results  # a file holds no joint scenarios
-    assert results["coverage_80_level/series/oracle"] > 0.9
+    assert results["coverage_80_level/series/oracle"] == pytest.approx(0.8, abs=0.01)  # ties count in part
 
 
 def test_the_table_is_for_people(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
