@@ -11,7 +11,7 @@ Letters: S series, T history, H horizon, Q quantile levels, N templates (past or
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final, Protocol
 
 import numpy as np
@@ -152,3 +152,17 @@ def unevenness(demand_ST: Floats, origin: int) -> Floats:
     variance_S = np.sum((window - mean_S[:, None]) ** 2, axis=1, where=present) / n_S
     ratio_S = np.divide(variance_S, mean_S, out=np.ones_like(mean_S), where=mean_S > 0)
     return ratio_S.astype(np.float32)
+
+
+def tail(panel: Panel, n_periods: int) -> Panel:
+    """The panel without what lies further back than its last `n_periods` observed periods."""
+    first = max(panel.n_periods - n_periods, 0)
+    stock_ST = panel.stocked_out_ST
+    return replace(
+        panel,
+        start=panel.time(first),
+        demand_ST=panel.demand_ST[:, first:],
+        stocked_out_ST=None if stock_ST is None else stock_ST[:, first:],
+        known={name: values[:, first:] for name, values in panel.known.items()},
+        events=replace(panel.events, intensity_GLE=panel.events.intensity_GLE[:, first:]),
+    )

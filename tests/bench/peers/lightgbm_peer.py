@@ -26,15 +26,16 @@ from numpy.typing import NDArray
 
 from forecast.demand.panel import SEASON, Floats, Panel
 from forecast.errors import InputError
-from forecast.model.coupling import probability_integral_transform
-from tests.bench.peers.common import SEED, Marginals, unevenness
+from tests.bench.peers.common import SEED, Marginals, tail, unevenness
 from tests.bench.peers.features import FeatureBuilder, Index
-from tests.bench.peers.residuals import ResidualQuantiles
+from tests.bench.peers.residuals import Calibration
 
 if TYPE_CHECKING:
     import lightgbm
 
 
+LONGEST_LOOK: Final = 400
+"""Periods that features look back from an origin; what lies before the first one's is left out."""
 FIRST_SHARE: Final = 0.4
 """Of the minutes, when the first model must be done; the second takes as long, the rest is forecasting."""
 
@@ -75,6 +76,8 @@ class LightGBMPeer:
     def __call__(self, panel: Panel, horizon: int) -> Marginals:
         """Forecast. Raises InputError where the history is too short to hold origins out."""
         started = time.monotonic()
+        step = SEASON[panel.period] if panel.period != "week" else 1
+        panel = tail(panel, step * self.origins + 2 * horizon + LONGEST_LOOK)
         builder = FeatureBuilder(panel, horizon)
         held_out, origins = self._origins(panel, horizon)
         examples = self._sample(builder, origins, self.rows, np.random.default_rng(SEED))
@@ -85,23 +88,15 @@ class LightGBMPeer:
         )
         means_VSH = np.stack([_predict(first, builder, o, horizon) for o in held_out])
         truth_VSH = np.stack([builder.demand_ST[:, o : o + horizon] for o in held_out])
-        level = _level(truth_VSH, means_VSH) if self.level else 1.0
-        means_VSH *= level
-        noise = np.stack([unevenness(builder.demand_ST, o) for o in held_out])
-        table = ResidualQuantiles.fit(means_VSH, truth_VSH, noise)
-        places = [
-            probability_integral_transform(
-                truth, table(mean, uneven), np.isnan(truth), np.random.default_rng(SEED)
-            )
-            for truth, mean, uneven in zip(truth_VSH, means_VSH, noise, strict=True)
-        ]
+        uneven_VS = np.stack([unevenness(builder.demand_ST, o) for o in held_out])
+        past = Calibration.of(means_VSH, truth_VSH, uneven_VS, level=self.level)
         second = self._train(builder, examples, None, math.inf, first.current_iteration())
-        mean_SH = level * _predict(second, builder, panel.n_periods, horizon)
+        mean_SH = past.level * _predict(second, builder, panel.n_periods, horizon)
         return Marginals(
             mean_SH=mean_SH,
-            quantiles_SHQ=table(mean_SH, unevenness(builder.demand_ST, panel.n_periods)),
-            places_NSH=np.stack(places),
-            facts={"trees": float(second.current_iteration()), "level": level},
+            quantiles_SHQ=past.table(mean_SH, unevenness(builder.demand_ST, panel.n_periods)),
+            places_NSH=past.places_VSH,
+            facts={"trees": float(second.current_iteration()), "level": past.level},
         )
 
     def _origins(self, panel: Panel, horizon: int) -> tuple[list[int], list[int]]:
@@ -207,13 +202,6 @@ def _predict(booster: lightgbm.Booster, builder: FeatureBuilder, origin: int, ho
         raw_N = booster.predict(rows.values_NF, raw_score=True)
         mean_SH[:, step - 1] = np.exp(np.clip(raw_N, -10, 10)) * rows.level_N
     return mean_SH
-
-
-def _level(truth_VSH: Floats, mean_VSH: Floats) -> float:
-    """Total demand over total mean, where demand is known."""
-    present = np.isfinite(truth_VSH)
-    total = float(np.sum(mean_VSH, where=present, dtype=np.float64))
-    return float(np.sum(truth_VSH, where=present, dtype=np.float64)) / total if total > 0 else 1.0
 
 
 def _stop_at(deadline: float) -> object:

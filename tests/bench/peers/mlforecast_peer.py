@@ -16,7 +16,6 @@ import numpy as np
 
 from forecast.demand.panel import Floats, Panel
 from forecast.errors import InputError
-from forecast.model.coupling import probability_integral_transform
 from tests.bench.peers.common import (
     SEED,
     Marginals,
@@ -28,7 +27,7 @@ from tests.bench.peers.common import (
     unevenness,
 )
 from tests.bench.peers.exogenous import future_columns
-from tests.bench.peers.residuals import ResidualQuantiles
+from tests.bench.peers.residuals import Calibration
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -59,48 +58,44 @@ class MLForecastPeer:
 
     def __call__(self, panel: Panel, horizon: int) -> Marginals:
         """Forecast. Raises InputError where the history is too short for lags and cross-validation."""
-        demand_ST = in_stock_demand(panel)
-        windows = min(self.validation, (panel.n_periods - 4 * max(LAGS)) // 7 - horizon // 7 + 1)
-        windows = windows if panel.n_periods >= 6 * max(LAGS) else min(windows, 1)
-        least = max(LAGS) + 2 * horizon
+        least = max(LAGS) + 2 * horizon + 7
         if panel.n_periods < least:
             found = f"{panel.n_periods} periods"
             raise InputError("history", expected=f"at least {least} periods", found=found)
-        n = min(self.history, panel.n_periods)
-        past, ahead, statics = _frames(panel, demand_ST, n, horizon)
-        known_S = past["unique_id"].unique()
+        demand_ST = in_stock_demand(panel)
+        past, ahead, statics = _frames(panel, demand_ST, min(self.history, panel.n_periods), horizon)
         engine = self._engine(panel, len(past))
-        windows = max(windows, 1)
-        tested = engine.cross_validation(
-            past, n_windows=windows, h=horizon, step_size=7 if windows > 1 else None, refit=False,
-            static_features=statics,
-        )  # fmt: skip
-        starts = [panel.n_periods - horizon - 7 * (windows - 1 - v) for v in range(windows)]
-        means_VSH = np.zeros((windows, panel.n_series, horizon), np.float32)
-        tested = tested.sort_values(["cutoff", "unique_id", "ds"])
-        for v, (_, one) in enumerate(tested.groupby("cutoff")):
-            present = one["unique_id"].to_numpy().reshape(-1, horizon)[:, 0]
-            means_VSH[v, present] = np.maximum(one["m"].to_numpy(np.float32).reshape(-1, horizon), 1e-4)
-        truth_VSH = np.stack([demand_ST[:, o : o + horizon] for o in starts])
-        scored = np.isfinite(truth_VSH) & (means_VSH > 0)
-        level = float(truth_VSH[scored].sum(dtype=np.float64) / means_VSH[scored].sum(dtype=np.float64))
-        means_VSH *= level
-        noise = np.stack([unevenness(demand_ST, o) for o in starts])
-        table = ResidualQuantiles.fit(means_VSH, truth_VSH, noise)
+        tested = self._test(panel, demand_ST, engine, past, statics, horizon)
         engine.fit(past, static_features=statics)
-        answer = engine.predict(horizon, X_df=ahead).sort_values(["unique_id", "ds"])
-        mean_SH = np.zeros((panel.n_series, horizon), np.float32)
-        mean_SH[known_S] = level * np.maximum(answer["m"].to_numpy(np.float32).reshape(-1, horizon), 1e-4)
-        random = np.random.default_rng(SEED)
-        places = [
-            probability_integral_transform(truth, table(mean, uneven), np.isnan(truth), random)
-            for truth, mean, uneven in zip(truth_VSH, means_VSH, noise, strict=True)
-        ]
+        mean_SH = tested.level * _wide(engine.predict(horizon, X_df=ahead), panel.n_series, horizon)
         return Marginals(
             mean_SH=mean_SH,
-            quantiles_SHQ=table(mean_SH, unevenness(demand_ST, panel.n_periods)),
-            places_NSH=np.stack(places),
-            facts={"level": level, "trees": float(engine.models_["m"].n_estimators_)},
+            quantiles_SHQ=tested.table(mean_SH, unevenness(demand_ST, panel.n_periods)),
+            places_NSH=tested.places_VSH,
+            facts={"level": tested.level, "trees": float(engine.models_["m"].n_estimators_)},
+        )
+
+    def _test(
+        self,
+        panel: Panel,
+        demand_ST: Floats,
+        engine: MLForecast,
+        past: pd.DataFrame,
+        statics: list[str],
+        horizon: int,
+    ) -> Calibration:
+        """mlforecast's cross-validation with one fit before the first of its windows."""
+        spare = panel.n_periods - max(LAGS) - 2 * horizon
+        n_windows = min(self.validation, 1 + max(spare - 4 * max(LAGS), 0) // 7)
+        tested = engine.cross_validation(
+            past, n_windows=n_windows, h=horizon, step_size=7, refit=False, static_features=statics
+        )
+        origins = [panel.n_periods - horizon - 7 * v for v in reversed(range(n_windows))]
+        parts = [one for _, one in tested.groupby("cutoff", sort=True)]
+        return Calibration.of(
+            np.stack([_wide(one, panel.n_series, horizon) for one in parts]),
+            np.stack([demand_ST[:, o : o + horizon] for o in origins]),
+            np.stack([unevenness(demand_ST, o) for o in origins]),
         )
 
     def _engine(self, panel: Panel, n_rows: int) -> MLForecast:
@@ -108,7 +103,7 @@ class MLForecastPeer:
         from mlforecast.lag_transforms import RollingMean, RollingStd, SeasonalRollingMean
 
         short = panel.n_periods < 6 * max(LAGS)
-        longest = 28 if short else 56
+        means = (7, 14, 28) if short else (7, 14, 28, 56)
         model = _timed_model(60 * FIT_SHARE * self.minutes).set_params(
             objective="tweedie",
             tweedie_variance_power=self.variance_power,
@@ -128,11 +123,20 @@ class MLForecastPeer:
             freq=pandas_step(panel),
             lags=list(LAGS),
             lag_transforms={
-                1: [RollingMean(7), RollingMean(14), RollingMean(28), RollingMean(longest), RollingStd(28)],
+                1: [*(RollingMean(n) for n in means), RollingStd(28)],
                 7: [RollingMean(7), SeasonalRollingMean(season_length=7, window_size=4)],
                 28: [RollingMean(28)] if not short else [],
             },
         )
+
+
+def _wide(answer: pd.DataFrame, n_series: int, horizon: int) -> Floats:
+    """(S, H) means of a long answer; 0 for series that it has not."""
+    ordered = answer.sort_values(["unique_id", "ds"])
+    rows = ordered["unique_id"].to_numpy().reshape(-1, horizon)[:, 0].astype(np.intp)
+    mean_SH = np.zeros((n_series, horizon), np.float32)
+    mean_SH[rows] = np.maximum(ordered["m"].to_numpy(np.float32).reshape(-1, horizon), 1e-4)
+    return mean_SH
 
 
 def _frames(

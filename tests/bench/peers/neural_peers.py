@@ -83,7 +83,7 @@ class NeuralPeer:
 
     def _answer(self, panel: Panel, horizon: int) -> Marginals:
         started = time.monotonic()
-        context = int(min(self.context, panel.n_periods - 2 * horizon))
+        context = min(self.context, max((panel.n_periods - horizon) // 2, horizon))
         history = min(self.history, panel.n_periods)
         table = _Table(panel, horizon, history)
         clock = _clock(started, 60 * TRAIN_SHARE * self.minutes, self.learning_rate)

@@ -92,13 +92,11 @@ def _node_level(
     weight_N = np.where(scales.mse_N > 0, scales.weight_N, 0.0)
     drawn_RN = draws.item_RI[:, scorer.hierarchy.levels[9].node_S[first]] * weight_N
     drawn_RN *= weight_N.sum() / np.maximum(drawn_RN.sum(axis=1, keepdims=True), 1e-12)
-    horizon = truth_NH.shape[1]
-    scaled = np.empty((len(drawn_RN), 2))
-    mse_N, mae_N = (np.where(v > 0, v, 1.0) for v in (scales.mse_N, scales.mae_N))
-    for r, day_H in enumerate(draws.day_RH / horizon):
-        scaled[r, 0] = drawn_RN[r] @ np.sqrt(squared_NH @ day_H / mse_N)
-        scaled[r, 1] = drawn_RN[r] @ (loss_NH @ day_H / mae_N)
-    return scaled
+    day_HR = draws.day_RH.T / truth_NH.shape[1]
+    mse_N, mae_N = (np.where(scale_N > 0, scale_N, 1.0) for scale_N in (scales.mse_N, scales.mae_N))
+    root_NR = np.sqrt(squared_NH @ day_HR / mse_N[:, None])
+    loss_NR = loss_NH @ day_HR / mae_N[:, None]
+    return np.stack([np.einsum("rn,nr->r", drawn_RN, part_NR) for part_NR in (root_NR, loss_NR)], axis=1)
 
 
 def _upper_levels(

@@ -11,7 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from forecast.demand.panel import Floats
+from forecast.model.coupling import probability_integral_transform
 from forecast.quantiles import LEVELS
+from tests.bench.peers.common import SEED
 
 N_MEANS = 24
 N_UNEVEN = 3
@@ -65,6 +67,35 @@ class ResidualQuantiles:
         cell_SH = (uneven_S[:, None, None] > self.edge_BC[bin_SH]).sum(axis=2)
         ratios: NDArray[np.float64] = self.ratio_BCQ[bin_SH, cell_SH]
         return ratios
+
+
+@dataclass(frozen=True, kw_only=True)
+class Calibration:
+    """What past forecasts teach. level: total demand over total mean. table: quantiles around means that the
+    level was applied to. places_VSH: where the truth fell.
+    """
+
+    level: float
+    table: ResidualQuantiles
+    places_VSH: Floats
+
+    @classmethod
+    def of(cls, mean_VSH: Floats, truth_VSH: Floats, uneven_VS: Floats, *, level: bool = True) -> Calibration:
+        """From means of V past origins (0: no forecast), what came true (NaN: unknown) and the unevenness of
+        the series then. Without `level` the level is 1.
+        """
+        counted = np.isfinite(truth_VSH) & (mean_VSH > 0)
+        total = float(mean_VSH[counted].sum(dtype=np.float64))
+        demand = float(truth_VSH[counted].sum(dtype=np.float64))
+        factor = demand / total if level and demand > 0 and total > 0 else 1.0
+        mean_VSH = mean_VSH * np.float32(factor)
+        table = ResidualQuantiles.fit(mean_VSH, truth_VSH, uneven_VS)
+        random = np.random.default_rng(SEED)
+        places = [
+            probability_integral_transform(truth_SH, table(mean_SH, uneven_S), np.isnan(truth_SH), random)
+            for truth_SH, mean_SH, uneven_S in zip(truth_VSH, mean_VSH, uneven_VS, strict=True)
+        ]
+        return cls(level=factor, table=table, places_VSH=np.stack(places))
 
 
 def _quantiles(ratio_N: Floats, otherwise: NDArray[np.float64]) -> NDArray[np.float64]:
