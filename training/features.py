@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Final
 
 import numpy as np
 
 from forecast.demand.panel import Panel
 from forecast.errors import InputError
 from forecast.model.schema import FeatureSchema
+
+SOLD_OUT: Final = "sold_out"
+"""The feature of `given_stock`."""
 
 
 def usable(panel: Panel, horizon: int) -> tuple[Panel, tuple[str, ...]]:
@@ -34,3 +38,15 @@ def check_known(schema: FeatureSchema, panel: Panel, horizon: int) -> None:
         ways = "import them, publish with an earlier --cutoff, or train again, which leaves them out"
         expected = f"{', '.join(lacking)} for the {horizon} periods after {panel.origin}, as in training"
         raise InputError("known features", expected=expected, found=f"none that reach so far ({ways})")
+
+
+def given_stock(panel: Panel, horizon: int) -> Panel:
+    """The panel with one more feature: which periods sold out, and that the `horizon` ahead will not.
+
+    Goods sell out on busy days, so the days in stock are those of less demand. A model with this feature
+    answers for them: what is wanted on a day that does not sell out. Stock after the panel's end is not read.
+    """
+    sold_out_SP = np.zeros((panel.n_series, panel.n_periods + horizon), np.float32)
+    if panel.stocked_out_ST is not None:
+        sold_out_SP[:, : panel.n_periods] = panel.stocked_out_ST > 0
+    return replace(panel, known={**panel.known, SOLD_OUT: sold_out_SP})

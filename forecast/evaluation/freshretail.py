@@ -22,12 +22,13 @@ from forecast.forecasts import Forecasts
 
 @dataclass(frozen=True, kw_only=True)
 class FreshRetailScores:
-    """in_stock: accuracy on days in stock. n_stocked_out: days with a stock-out of any length. shortfall: on
-    those, units by which mean forecasts stay below what was sold, over what was sold (0: never below; NaN:
-    nothing sold).
+    """in_stock: accuracy on days in stock, the WAPE that of the median. wape_mean: WAPE of the mean.
+    n_stocked_out: days with a stock-out of any length. shortfall: on those, units by which mean forecasts
+    stay below what was sold, over what was sold (0: never below; NaN: nothing sold).
     """
 
     in_stock: Metrics
+    wape_mean: float
     n_stocked_out: int
     shortfall: float
 
@@ -55,8 +56,13 @@ def score_freshretail(panel: Panel, forecasts: Forecasts) -> FreshRetailScores:
     sales_SH = np.nan_to_num(panel.demand_ST[:, days], nan=0.0).astype(np.float64)
     sold = float(sales_SH[out_SH].sum())
     below_SH = np.maximum(sales_SH - forecasts.mean_SH[:, : sales_SH.shape[1]], 0.0)
+    found = statistics(truth_SH, forecasts, scales(known))
+    in_stock = aggregate(found)
     return FreshRetailScores(
-        in_stock=aggregate(statistics(truth_SH, forecasts, scales(known))),
+        in_stock=in_stock,
+        wape_mean=float(np.nansum(np.abs(found.error_SH), dtype=np.float64)) / in_stock.units
+        if in_stock.units > 0
+        else float("nan"),
         n_stocked_out=int(out_SH.sum()),
         shortfall=float(below_SH[out_SH].sum()) / sold if sold > 0 else float("nan"),
     )

@@ -16,7 +16,7 @@ from forecast.errors import NotFoundError
 from forecast.evaluation.freshretail import freshretail_rows, score_freshretail
 from training.bench.fitting import fit_and_forecast
 from training.config import TrainingConfig
-from training.features import usable
+from training.features import given_stock, usable
 from training.files import check_output, write_parquet
 
 
@@ -27,7 +27,8 @@ def bench_freshretail(
 
     out: columns store_id, product_id, date, mean, quantiles, a row per series and day. `training.minutes` is
     for everything from reading on. Nothing observed after the cutoff (weather, discounts, activities) is
-    used, as it would be unknown then: the model that is measured is the one that writes `out`. Scores are
+    used, as it would be unknown then: the model that is measured is the one that writes `out`. Forecasts are
+    of demand on days that do not sell out (`given_stock`), which are those that can be scored. Scores are
     there only where the data holds days after the cutoff.
     """
     check_output(out, folder / FILE)
@@ -36,6 +37,7 @@ def bench_freshretail(
     panel, dropped = usable(read_freshretail_panel(folder, cutoff), horizon)
     if dropped:
         say(f"left out, not known for the {horizon} days after {cutoff}: {', '.join(dropped)}")
+    panel = given_stock(panel, horizon)
     title = f"training up to {cutoff}"
     forecasts, results = fit_and_forecast(panel, horizon, training, title=title, started=started)
     rows = freshretail_rows(forecasts)
@@ -45,6 +47,7 @@ def bench_freshretail(
         whole = read_freshretail_panel(folder, min(last, cutoff + timedelta(days=horizon)))
         scores = score_freshretail(whole, forecasts)
         results |= {name: float(value) for name, value in asdict(scores.in_stock).items()}
+        results["wape_mean"] = scores.wape_mean
         results |= {"stocked_out_days": float(scores.n_stocked_out), "shortfall": scores.shortfall}
     else:
         say(f"no scores: the data ends on {last}; they need days after the cutoff ({cutoff})")
