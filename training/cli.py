@@ -71,7 +71,7 @@ def train(
     facts = {
         "bundle": made.bundle.bundle_id,
         "version": made.registered.version,
-        "champion": promote,
+        "champion": made.promoted,
         "run": made.run_id,
         **made.bundle.facts,
     }
@@ -80,7 +80,7 @@ def train(
         return
     if made.report is not None:
         _print_report(made.report)
-    role = "champion" if promote else "registered, not promoted"
+    role = "champion" if made.promoted else "registered, not promoted"
     typer.echo(
         f"bundle {made.bundle.bundle_id}, version {made.registered.version} ({role}):"
         f" {facts['series']:,} series up to {facts['origin']}, {facts['steps']:,} steps"

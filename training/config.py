@@ -31,7 +31,7 @@ class TrainingConfig:
     """
 
     minutes: float | None = None
-    steps: int = 3000
+    steps: int = 12_000
     batch: int | None = None
     members: int = 1
     learning_rate: float = 3e-3

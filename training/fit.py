@@ -89,6 +89,7 @@ def fit(
             "periods": panel.n_periods,
             "steps": budget.step,
             "seed": training.seed,
+            **({"stopped": walk.stopped} if walk.stopped else {}),
             **{name: round(value, 6) for name, value in walk.out_of_sample.items()},
         },
     )

@@ -74,10 +74,12 @@ class TrainJob:
 
 @dataclass(frozen=True, kw_only=True)
 class Trained:
-    """What a training job made. report: None where no backtest was asked for."""
+    """What a training job made. report: None where no backtest was asked for. promoted: is the champion now;
+    a model whose training lost its loss is not, whatever was asked."""
 
     bundle: Bundle
     registered: Registered
+    promoted: bool
     run_id: str
     report: BacktestReport | None
 
@@ -119,7 +121,10 @@ def fit_shown(
             shown = max(record.fraction, shown)
             on_epoch(record)
 
-        return fit(panel, model=model, training=training, on_epoch=report)
+        bundle = fit(panel, model=model, training=training, on_epoch=report)
+    if "stopped" in bundle.facts:
+        say(str(bundle.facts["stopped"]))
+    return bundle
 
 
 def origins_of(panel: Panel, horizon: int, wanted: BacktestPlan) -> tuple[int, ...]:
@@ -176,8 +181,9 @@ def train(home: Home, job: TrainJob) -> Trained:
         bundle.save(folder)
         run.metrics(_fit_metrics(bundle))
         run.tag({"bundle_id": bundle.bundle_id})
-        registered = register(run, bundle, folder, aliases=(CHAMPION,) if job.promote else ())
-    return Trained(bundle=bundle, registered=registered, run_id=run.run_id, report=report)
+        promoted = job.promote and "stopped" not in bundle.facts
+        registered = register(run, bundle, folder, aliases=(CHAMPION,) if promoted else ())
+    return Trained(bundle=bundle, registered=registered, promoted=promoted, run_id=run.run_id, report=report)
 
 
 def score_past(home: Home, job: TrainJob) -> BacktestReport:

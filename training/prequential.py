@@ -17,7 +17,6 @@ import torch
 from numpy.typing import NDArray
 
 from forecast.demand.panel import Panel
-from forecast.errors import SurgecastError
 from forecast.model.coupling import probability_integral_transform
 from forecast.model.ensemble import Ensemble
 from forecast.model.forecaster import score
@@ -25,6 +24,7 @@ from forecast.model.tensors import PanelTensors
 from forecast.quantiles import DECILES, LEVELS
 from training.config import TrainingConfig
 from training.curriculum import Stage
+from training.divergence import LastGood
 from training.feed import Draw, OriginFeed
 from training.module import SurgeModule
 from training.records import EpochRecord
@@ -63,7 +63,7 @@ class Budget:
 class Prequential(lightning.Callback):
     """The curriculum as a callback; `templates` collects where the truth fell, `totals` demand and means
     of all series together, stage by stage, (2, O, H): out-of-sample errors that couple scenarios and set
-    the level.
+    the level. `stopped` says why training ended early for want of a loss, and is empty otherwise.
     """
 
     def __init__(
@@ -91,6 +91,8 @@ class Prequential(lightning.Callback):
         self._stale = 0
         sample = self._rng.permutation(panel.n_series)[: training.validation_series]
         self._sample = torch.from_numpy(np.sort(sample)).to(tensors.demand_ST.device)
+        self._last_good = LastGood()
+        self.stopped = ""
         self.templates: list[Floats] = []
         self.totals: list[NDArray[np.float64]] = []
         self.out_of_sample: dict[str, float] = {}
@@ -101,10 +103,17 @@ class Prequential(lightning.Callback):
         """Count the step; at the ends of epochs and stages, score."""
         self._budget.step += 1
         self._losses.append(outputs["loss"].detach())
+        self._last_good.saw(batch)
         stage = self._stages[0]
         left = self._budget.total_steps - self._budget.step
         over = self._budget.fraction >= stage.share or left < len(self._stages)
         if over or self._budget.step % self._training.epoch_steps == 0:
+            if not self._last_good.keep(module, self._losses):
+                self.stopped = self._last_good.restore(
+                    module, self._losses, self._budget.step, self._panel, self._tensors
+                )
+                trainer.should_stop = True
+                return
             stop_early = self._report(module, stage)
             if stop_early and not over:
                 self._budget.shorten(stage.share)
@@ -122,10 +131,6 @@ class Prequential(lightning.Callback):
     def _report(self, module: SurgeModule, stage: Stage) -> bool:
         """Report the epoch; true when the first stage has stopped gaining."""
         loss = float(torch.stack(self._losses).mean())
-        if not math.isfinite(loss):
-            raise SurgecastError(
-                f"training loss: expected a number, found {loss} by step {self._budget.step}"
-            )
         model = module.network.config
         n_origins = len(self._losses) * self._feed.batch * model.origins
         rate = n_origins / max(time.monotonic() - self._since, 1e-9)

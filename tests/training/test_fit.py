@@ -132,6 +132,21 @@ def test_a_learning_rate_that_explodes_is_an_error_and_not_a_model(panel: Panel)
         fit(panel, model=MODEL, training=wild)
 
 
+def test_a_loss_that_is_no_number_keeps_the_last_good_weights_and_names_the_series(panel: Panel) -> None:
+    demand = panel.demand_ST.copy()
+    demand[7, 470:] = 1e30
+    broken = dataclasses.replace(panel, demand_ST=demand, stocked_out_ST=None).until(500)
+    settings = dataclasses.replace(TRAINING, steps=200, epoch_steps=5, first_stage=0.3)
+    bundle = fit(broken, model=MODEL, training=settings)
+    stopped = str(bundle.facts["stopped"])
+    assert str(panel.keys.item[7]) in stopped
+    assert "training loss: expected a number, found" in stopped
+    assert 5 <= int(bundle.facts["steps"]) < 200
+    assert [name for name, value in bundle.weights.items() if not value.isfinite().all()] == []
+    healthy = dataclasses.replace(panel, stocked_out_ST=None).until(500)
+    assert np.isfinite(Forecaster(bundle, "cpu")(healthy, HORIZON).quantiles_SHQ).all()
+
+
 def test_ctrl_c_stays_a_keyboard_interrupt(panel: Panel) -> None:
     def interrupt(record: EpochRecord) -> None:
         raise KeyboardInterrupt

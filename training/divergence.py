@@ -1,0 +1,99 @@
+"""When the loss is no number: the last good weights are kept, and the series that did it are named.
+
+Letters: B windows.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from typing import cast
+
+import torch
+from torch import Tensor
+
+from forecast.demand.panel import Panel
+from forecast.errors import SurgecastError
+from forecast.model.ensemble import Ensemble
+from forecast.model.losses import forecast_loss
+from forecast.model.network import Distribution
+from forecast.model.tensors import PanelTensors
+from forecast.model.windows import Targets, gather_targets, gather_windows
+from training.feed import Draw
+from training.module import SurgeModule
+
+NAMED = 3
+"""Series that a message names."""
+
+
+class LastGood:
+    """The averaged weights of the last epoch all of whose losses were numbers, and the draws since."""
+
+    def __init__(self) -> None:
+        self._weights: dict[str, Tensor] | None = None
+        self._draws: list[Draw] = []
+
+    def saw(self, draw: Draw) -> None:
+        """Remember a draw of the running epoch."""
+        self._draws.append(draw)
+
+    def keep(self, module: SurgeModule, losses: Sequence[Tensor]) -> bool:
+        """Keep the weights if the epoch went well: every loss is a number, and what the last one did to the
+        weights too."""
+        weights = module.averaged.module.state_dict()
+        numbers = [torch.stack(list(losses)), *weights.values()]
+        if not all(bool(values.isfinite().all()) for values in numbers):
+            return False
+        self._weights = copy.deepcopy(weights)
+        self._draws.clear()
+        return True
+
+    def restore(
+        self, module: SurgeModule, losses: Sequence[Tensor], step: int, panel: Panel, tensors: PanelTensors
+    ) -> str:
+        """Put the kept weights back and say what happened; `losses` are of the epoch that ended at `step`.
+
+        Raises SurgecastError with the same words when no epoch went well.
+        """
+        bad = [i for i, loss in enumerate(losses) if not torch.isfinite(loss)]
+        first = bad[0] if bad else len(losses) - 1
+        if self._weights is not None:
+            # The network too: the module folds it into the average once more after this.
+            module.network.load_state_dict(self._weights)
+            module.averaged.module.load_state_dict(self._weights)
+        rows = _worst_series(module, self._draws[first], tensors)
+        keys = panel.keys
+        names = "; ".join(f"{keys.item[r]} at {keys.location[r]}, {keys.platform[r]}" for r in rows)
+        at = step - len(losses) + first + 1
+        found = f"{float(losses[first])}" if bad else "a gradient that is none"
+        message = f"training loss: expected a number, found {found} at step {at}"
+        message += f"; the largest losses there: {names}"
+        if self._weights is None:
+            raise SurgecastError(message)
+        return f"{message}; training stopped with the weights of step {step - len(losses)}"
+
+
+def _worst_series(module: SurgeModule, draw: Draw, tensors: PanelTensors) -> list[int]:
+    """Rows of the series with the largest losses of a draw, those without a number first."""
+    network = cast(Ensemble, module.averaged.module)
+    config = network.config
+    with torch.inference_mode():
+        windows = gather_windows(tensors, draw.series_B, draw.end_B, config, config.origins)
+        targets = gather_targets(windows, config, config.origins, draw.limit, draw.ahead)
+        forecast = network.members[0](tensors, windows, config.origins, draw.ahead)
+        loss_B = torch.stack([_loss_of(b, forecast, targets) for b in range(len(draw.series_B))])
+    order_B = loss_B.nan_to_num(nan=torch.inf).argsort(descending=True)
+    rows = draw.series_B[order_B].tolist()
+    return list(dict.fromkeys(rows))[:NAMED]
+
+
+def _loss_of(b: int, forecast: Distribution, targets: Targets) -> Tensor:
+    """The loss of one window alone."""
+    one = slice(b, b + 1)
+    stock = targets.stocked_out_BOH
+    return forecast_loss(
+        Distribution(*(part[one] for part in forecast)),
+        targets.demand_BOH[one],
+        targets.counted_BOH[one],
+        None if stock is None else stock[one],
+    )
