@@ -1,4 +1,4 @@
-"""`surgecast bench m5` and `surgecast bench freshretail`."""
+"""`surgecast bench m5`, `freshretail`, `stockouts` and `peaks`."""
 
 from __future__ import annotations
 
@@ -24,7 +24,11 @@ MembersOption = Annotated[
 ]
 SeedOption = Annotated[int, typer.Option(min=0, help="Same seed, data and steps: same model.")]
 
-HEADLINES = ("wrmsse", "wspl", "wql", "wape", "bias", "coherence_error", "fit_seconds", "seconds")
+HEADLINES = (
+    *("wrmsse", "wspl", "wql", "wape", "wape_mean", "bias", "coherence_error"),
+    *("forecast_bias", "ignoring_bias", "forecast_wql", "ignoring_wql", "recovered_bias", "sales_bias"),
+    *("fit_seconds", "seconds"),
+)
 
 
 def m5(
@@ -65,6 +69,27 @@ def freshretail(
     training = training_config(minutes, steps, seed, device)
     results = bench_freshretail(data, cutoff=day, horizon=horizon, out=out, training=training)
     _print("freshretail", results, as_json=as_json)
+
+
+def stockouts(
+    data: DataOption,
+    cutoff: Annotated[str, typer.Option(metavar="DAY", help="Last day that may be seen.")] = "2024-06-11",
+    horizon: Annotated[int, typer.Option(min=1, help="Days ahead.")] = 7,
+    series: Annotated[int, typer.Option(min=1, help="Random series to take.")] = 5000,
+    minutes: MinutesOption = 10.0,
+    steps: StepsOption = None,
+    seed: SeedOption = 0,
+    device: DeviceOption = "auto",
+    as_json: JsonOption = False,
+) -> None:
+    """Hide demand of FreshRetailNet behind stock-outs, and see whether it is found."""
+    from training.bench.stockouts import bench_stockouts
+    from training.options import parse_day, training_config
+
+    day = parse_day(cutoff)
+    training = training_config(minutes, steps, seed, device)
+    results = bench_stockouts(data, cutoff=day, horizon=horizon, n_series=series, training=training)
+    _print("stockouts", results, as_json=as_json)
 
 
 def peaks(

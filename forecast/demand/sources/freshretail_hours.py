@@ -8,7 +8,7 @@ Letters: N rows (series-days), G categories by kind of day.
 
 from __future__ import annotations
 
-from datetime import date
+from datetime import date, datetime
 from pathlib import Path
 from typing import Final
 
@@ -16,6 +16,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from forecast.demand.panel import Panel
 from forecast.demand.sources.reading import column_names, read_columns
 from forecast.errors import InputError
 
@@ -66,3 +67,19 @@ def hourly_profiles(
         profile_GH[group] += np.maximum(sales_NH[rows], 0).sum(0, dtype=np.float64)
     shares: NDArray[np.float32] = (profile_GH / profile_GH.sum(1, keepdims=True)).astype(np.float32)
     return shares
+
+
+def hourly_sales(path: Path, panel: Panel) -> NDArray[np.float32]:
+    """(S, T, 24) sales by hour of the panel's series and days; 0 where the file has no row."""
+    columns = ("store_id", "product_id", "dt", "hours_sale")
+    rows = read_columns(path, columns)
+    keys = {"store_id": panel.keys.location, "product_id": panel.keys.item}
+    wanted = pl.DataFrame({name: pl.Series(labels.astype(np.int64)) for name, labels in keys.items()})
+    wanted = wanted.select(pl.col(name).cast(rows.schema[name]) for name in keys).with_row_index("series")
+    found = rows.join(wanted, on=list(keys), how="inner")
+    day = (found["dt"].cast(pl.Datetime("us")) - panel.start.astype(datetime)).dt.total_days()
+    found = found.with_columns(day.alias("day")).filter(pl.col("day").is_between(0, panel.n_periods - 1))
+    hours_NH = found["hours_sale"].explode().cast(pl.Float32).to_numpy().reshape(-1, HOURS)
+    hours_STH = np.zeros((panel.n_series, panel.n_periods, HOURS), np.float32)
+    hours_STH[found["series"].to_numpy(), found["day"].to_numpy()] = hours_NH
+    return hours_STH
