@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 from forecast.errors import UsageError
 from forecast.model.config import ModelConfig
 
+Precision = Literal["auto", "bf16", "float32"]
 PAIRS = 64 * 40 * 7
 """Pairs of origin and step ahead that one optimiser step sees by default."""
 PASS = 100
@@ -27,6 +29,8 @@ class TrainingConfig:
     parts: into how many the horizon is cut; a step trains one of them.
     stages: parts of training; each but the last sees the past up to a later origin and is scored on what
         follows. first_stage, last_stage: their shares of the budget.
+    precision: of the matrix products of a training step; `auto` takes bf16 where the device multiplies it in
+        hardware. Sums, the loss, the weights and all forecasts stay in float32.
     patience: validations without gain that end the first stage.
     """
 
@@ -49,6 +53,7 @@ class TrainingConfig:
     validation_series: int = 1000
     seed: int = 0
     device: str = "auto"
+    precision: Precision = "auto"
 
     def __post_init__(self) -> None:
         if self.steps < 1:

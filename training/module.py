@@ -15,7 +15,7 @@ from forecast.model.ensemble import Ensemble
 from forecast.model.losses import forecast_loss
 from forecast.model.tensors import PanelTensors
 from forecast.model.windows import gather_targets, gather_windows
-from training.config import TrainingConfig
+from training.config import Precision, TrainingConfig
 from training.feed import Draw
 
 
@@ -36,6 +36,7 @@ class SurgeModule(lightning.LightningModule):
         self._tensors = tensors
         self._config = config
         self._progress = progress
+        self._bf16 = use_bf16(config.precision, tensors.demand_ST.device)
 
     def training_step(self, draw: Draw, batch_idx: int) -> Tensor:
         """Loss of one draw for the member whose turn it is; the others have no gradient and stay."""
@@ -43,7 +44,8 @@ class SurgeModule(lightning.LightningModule):
         windows = gather_windows(self._tensors, draw.series_B, draw.end_B, config, config.origins)
         targets = gather_targets(windows, config, config.origins, draw.limit, draw.ahead)
         member = self.network.members[batch_idx % config.members]
-        forecast = member(self._tensors, windows, config.origins, draw.ahead)
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self._bf16):
+            forecast = member(self._tensors, windows, config.origins, draw.ahead)
         return forecast_loss(forecast, *targets)
 
     def configure_optimizers(self) -> Any:
@@ -65,6 +67,15 @@ class SurgeModule(lightning.LightningModule):
     def on_train_batch_end(self, outputs: Any, batch: Draw, batch_idx: int) -> None:
         """Fold the new weights into their average."""
         self.averaged.update_parameters(self.network)
+
+
+def use_bf16(precision: Precision, device: torch.device) -> bool:
+    """Whether to multiply in bf16: asked for, or left open and the device has instructions for it."""
+    if precision != "auto":
+        return precision == "bf16"
+    if device.type == "cuda":
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    return device.type == "cpu" and bool(torch.cpu._is_avx512_bf16_supported())
 
 
 def _warm_average(decay: float) -> Callable[..., None]:

@@ -39,7 +39,7 @@ class ModelConfig:
     scale: int = 13
     event_reach: int = 14
     channels: int = 64
-    hidden: int = 64
+    hidden: int = 128
     event_channels: int = 16
     members: int = 1
     static_dim: int = 16

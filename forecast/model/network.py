@@ -97,7 +97,8 @@ class SurgeNet(nn.Module):
         calendar_GLX = self._calendar(tensors)
         place_BD = windows.group_B[:, None] * calendar_GLX.shape[1] + windows.period_BD
         # A look-up's gradient is summed in one order on any number of threads; an index's is not.
-        shared_BDX = F.embedding(place_BD, calendar_GLX.flatten(0, 1))
+        # Nor is it summed in the lower precision that training may multiply in.
+        shared_BDX = F.embedding(place_BD, calendar_GLX.flatten(0, 1).float())
         day_BDX = shared_BDX + self.series_in(_series_features(windows))
         # 2. What is known of the past: patches of scaled demand in their circumstances, one causal pass.
         scale_BW = windows.scale_BW

@@ -7,6 +7,7 @@ import signal
 
 import numpy as np
 import pytest
+import torch
 
 from forecast.demand.panel import Panel
 from forecast.demand.simulate import SimulationConfig, simulate
@@ -15,10 +16,15 @@ from forecast.evaluation.baselines import SeasonalNaive
 from forecast.evaluation.metrics import aggregate, scales, scored, statistics
 from forecast.model.bundle import Bundle
 from forecast.model.config import ModelConfig
+from forecast.model.ensemble import Ensemble
 from forecast.model.forecaster import Forecaster
+from forecast.model.schema import FeatureSchema
+from forecast.model.tensors import build_tensors
 from training.config import TrainingConfig
 from training.curriculum import plan
+from training.feed import OriginFeed
 from training.fit import fit
+from training.module import SurgeModule
 from training.records import EpochRecord
 
 HORIZON = 14
@@ -145,6 +151,28 @@ def test_a_loss_that_is_no_number_keeps_the_last_good_weights_and_names_the_seri
     assert [name for name, value in bundle.weights.items() if not value.isfinite().all()] == []
     healthy = dataclasses.replace(panel, stocked_out_ST=None).until(500)
     assert np.isfinite(Forecaster(bundle, "cpu")(healthy, HORIZON).quantiles_SHQ).all()
+
+
+def test_lower_precision_in_training_is_close_to_full(panel: Panel) -> None:
+    """The same draw, weights and loss, but for the precision of the products."""
+    past = panel.until(500)
+    schema = FeatureSchema.fit(past, HORIZON)
+    tensors = build_tensors(past, MODEL, schema, torch.device("cpu"), horizon=0)
+    torch.manual_seed(0)
+    network = Ensemble(MODEL, schema)
+    losses, gradients = [], []
+    for precision in ("float32", "bf16"):
+        settings = dataclasses.replace(TRAINING, precision=precision)
+        module = SurgeModule(network.eval(), tensors, settings, lambda: 0.0)
+        network.zero_grad()
+        loss = module.training_step(OriginFeed(tensors, MODEL, settings, 450).draw(), 0)
+        loss.backward()
+        losses.append(float(loss.detach()))
+        parts = [p.grad.flatten() for p in network.parameters() if p.grad is not None]
+        gradients.append(torch.cat(parts))
+    assert losses[0] == pytest.approx(losses[1], rel=2e-3)
+    assert losses[0] != losses[1]
+    assert torch.cosine_similarity(*gradients, dim=0) > 0.99
 
 
 def test_ctrl_c_stays_a_keyboard_interrupt(panel: Panel) -> None:
