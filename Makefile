@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 # The benchmarks that need no data set of their own.
 NAMES := from importlib.metadata import entry_points as e; \
-  print(*sorted({x.name for x in e(group="surgecast.bench")} - {"m5", "freshretail", "peaks"}))
+  print(*sorted({x.name for x in e(group="surgecast.bench")} - {"m5", "freshretail", "peaks", "stockouts"}))
 
 .PHONY: demo test lint protos bench clean
 
@@ -34,6 +34,7 @@ bench: $(READY)  ## measure accuracy on the data sets given: make bench M5=DIR F
 	$(if $(M5),$(BIN)/surgecast bench peaks --data $(M5) --cutoff 1913 --json)
 	$(if $(FRESHRETAIL),$(BIN)/surgecast bench freshretail --data $(FRESHRETAIL) --cutoff 2024-06-18 --horizon 7 \
 	  --out build/freshretail.parquet --json)
+	$(if $(FRESHRETAIL),$(BIN)/surgecast bench stockouts --data $(FRESHRETAIL) --json)
 
 $(READY): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit("surgecast needs Python 3.11 or later, found " + sys.version.split()[0] + "; name another: make PYTHON=python3.12" if sys.version_info < (3, 11) else 0)'
