@@ -50,7 +50,7 @@ class TrainingConfig:
     epoch_steps: int = 100
     patience: int = 8
     validation_patches: int = 52
-    validation_series: int = 1000
+    validation_series: int = 500
     seed: int = 0
     device: str = "auto"
     precision: Precision = "auto"
