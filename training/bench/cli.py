@@ -40,6 +40,9 @@ def m5(
     seed: SeedOption = 0,
     members: MembersOption = 3,
     device: DeviceOption = "auto",
+    bundle: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Save the model here too.", file_okay=False)
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Train on M5, write the next 28 days of all 12 levels, and score them where they are known."""
@@ -47,7 +50,8 @@ def m5(
     from training.options import training_config
 
     training = training_config(minutes, steps, seed, device, members=members)
-    _print("m5", bench_m5(data, cutoff=cutoff, out=out, training=training), as_json=as_json)
+    results = bench_m5(data, cutoff=cutoff, out=out, training=training, bundle_dir=bundle)
+    _print("m5", results, as_json=as_json)
 
 
 def freshretail(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import replace
+from pathlib import Path
 from typing import Final
 
 from forecast.demand.panel import Panel
@@ -17,17 +18,26 @@ FIT_SHARE: Final = 0.9
 
 
 def fit_and_forecast(
-    panel: Panel, horizon: int, training: TrainingConfig, *, title: str, started: float
+    panel: Panel,
+    horizon: int,
+    training: TrainingConfig,
+    *,
+    title: str,
+    started: float,
+    bundle_dir: Path | None = None,
 ) -> tuple[Forecasts, dict[str, float]]:
     """Forecasts of the periods after the panel, and facts about the fit.
 
-    `training.minutes` count from `started` (of `time.monotonic`) to the end of the benchmark.
+    `training.minutes` count from `started` (of `time.monotonic`) to the end of the benchmark. The bundle is
+    saved as `bundle_dir` where one is given.
     """
     if training.minutes is not None:
         left = FIT_SHARE * training.minutes - (time.monotonic() - started) / 60
         training = replace(training, minutes=max(left, 0.01))
     fit_started = time.monotonic()
     bundle = fit_shown(panel, horizon, training, title)
+    if bundle_dir is not None:
+        bundle.save(bundle_dir)
     facts = {
         "series": float(panel.n_series),
         "steps": float(bundle.facts["steps"]),

@@ -12,6 +12,7 @@ import numpy as np
 from forecast.cli.output import say
 from forecast.demand.panel import Floats
 from forecast.demand.sources.m5 import read_m5, read_m5_panel
+from forecast.errors import UsageError
 from forecast.evaluation.m5 import M5Scorer
 from forecast.evaluation.m5_hierarchy import LevelForecasts, M5Hierarchy, aggregate
 from forecast.evaluation.m5_rows import level_rows
@@ -24,18 +25,25 @@ FILES: Final = ("sales", "calendar", "sell_prices")
 """What is read from the folder of the data."""
 
 
-def bench_m5(folder: Path, *, cutoff: int, out: Path, training: TrainingConfig) -> dict[str, float]:
+def bench_m5(
+    folder: Path, *, cutoff: int, out: Path, training: TrainingConfig, bundle_dir: Path | None = None
+) -> dict[str, float]:
     """Train on days 1 to `cutoff` and write `out`; returns the results by name.
 
     out: columns level, node, day, mean, quantiles, a row per node and day, for the 28 days after the cutoff.
-    `training.minutes` is for everything from reading on. Scores are there only where the data holds the 28
+    `training.minutes` is for everything from reading on. `bundle_dir`, a folder that is not there yet, gets
+    the bundle. Scores are there only where the data holds the 28
     days.
     """
+    if bundle_dir is not None and bundle_dir.exists():
+        raise UsageError(f"--bundle: expected a folder that is not there yet, found {bundle_dir}")
     check_output(out, *(folder / f"{name}.parquet" for name in FILES))
     started = time.monotonic()
     panel = read_m5_panel(folder, cutoff)
     title = f"training on M5 up to day {cutoff}"
-    forecasts, results = fit_and_forecast(panel, HORIZON, training, title=title, started=started)
+    forecasts, results = fit_and_forecast(
+        panel, HORIZON, training, title=title, started=started, bundle_dir=bundle_dir
+    )
     levels = aggregate(forecasts, M5Hierarchy.from_panel(panel))
     rows = level_rows(levels, first_day=cutoff + 1)
     write_parquet(rows, out)
