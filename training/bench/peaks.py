@@ -6,6 +6,7 @@ order of `sales.parquet`, of one cutoff.
 
 from __future__ import annotations
 
+import math
 import time
 import zipfile
 from collections.abc import Mapping, Sequence
@@ -184,10 +185,11 @@ def _results(report: BacktestReport, files: Sequence[str], started: float) -> Pe
 def _difference(one: Comparison) -> dict[str, float]:
     """The difference to another forecaster, as shares of its WQL."""
     place = f"{_word(one.where)}/{_word(one.against)}"
+    whole = one.other_wql or math.nan  # there is no share of a faultless forecast's loss
     found = {
         "difference": one.share,
-        "difference_low": one.by_series.low / one.other_wql,
-        "difference_high": one.by_series.high / one.other_wql,
+        "difference_low": one.by_series.low / whole,
+        "difference_high": one.by_series.high / whole,
         "verdict": VERDICTS[one.verdict],
     }
     if one.over_time is not None:
