@@ -26,6 +26,7 @@ class TrainingConfig:
         step ahead, fewer on small panels.
     members: networks that are trained in turn and averaged (`forecast.model.ensemble`).
     half_life: patches after which an older window is drawn half as often.
+    cold: share of the windows whose own history is hidden, so that the model learns of new series.
     parts: into how many the horizon is cut; a step trains one of them.
     stages: parts of training; each but the last sees the past up to a later origin and is scored on what
         follows. first_stage, last_stage: their shares of the budget.
@@ -43,6 +44,7 @@ class TrainingConfig:
     warmup_steps: int = 100
     ema_decay: float = 0.999
     half_life: int = 72
+    cold: float = 0.04
     parts: int = 4
     stages: int = 4
     first_stage: float = 0.4
@@ -62,6 +64,8 @@ class TrainingConfig:
             raise UsageError(f"minutes: expected more than 0, found {self.minutes}")
         if self.batch is not None and self.batch < 1:
             raise UsageError(f"batch: expected at least 1, found {self.batch}")
+        if not 0 <= self.cold <= 1:
+            raise UsageError(f"cold: expected 0..1, found {self.cold}")
         if self.stages < 2:
             raise UsageError(f"stages: expected at least 2, found {self.stages}")
         first, last = self.first_stage, self.last_stage

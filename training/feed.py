@@ -13,18 +13,21 @@ from torch import Tensor
 from torch.utils.data import IterableDataset
 
 from forecast.model.config import ModelConfig
+from forecast.model.groups import NEW_ITEM, NEW_PLACE, OWN
 from forecast.model.tensors import PanelTensors
 from training.config import TrainingConfig
 
 
 class Draw(NamedTuple):
     """One batch: window b is of series `series_B[b]`, its last origin has observed `end_B[b]` periods; truth
-    from `limit` on is hidden; the steps `ahead` of every origin are trained."""
+    from `limit` on is hidden; the steps `ahead` of every origin are trained. The first windows act as if
+    there were no history, of the kinds `hidden_C` (`forecast.model.groups`)."""
 
     series_B: Tensor
     end_B: Tensor
     limit: int
     ahead: slice
+    hidden_C: Tensor
 
 
 class OriginFeed(IterableDataset[Draw]):
@@ -41,6 +44,7 @@ class OriginFeed(IterableDataset[Draw]):
         self._mean_age = training.half_life * model.patch / math.log(2)
         self.batch = training.windows(model, tensors.n_series, tensors.n_periods)
         self._horizon, self._part = model.horizon, training.part(model)
+        self._cold = training.cold * self.batch
         self._rng = np.random.default_rng(training.seed)
         self._device = tensors.demand_ST.device
         self._generator = torch.Generator(self._device).manual_seed(training.seed)
@@ -57,7 +61,14 @@ class OriginFeed(IterableDataset[Draw]):
         newest = max(self.limit - self._patch, 1)
         span = max(newest - min(self._oldest, newest // 2), 1)
         age_B = torch.empty(n, device=device).exponential_(1 / self._mean_age, generator=generator)
-        return Draw(series_B, newest - age_B.long() % span, self.limit, self._steps())
+        return Draw(series_B, newest - age_B.long() % span, self.limit, self._steps(), self._hidden())
+
+    def _hidden(self) -> Tensor:
+        """Kinds of the cold windows of a batch: half are of new items, a quarter of known items new at a
+        known location, a quarter of new locations."""
+        n = min(int(self._cold + self._rng.random()), self.batch)
+        kinds_C = self._rng.choice([OWN, NEW_ITEM, NEW_PLACE], n, p=[0.25, 0.5, 0.25])
+        return torch.from_numpy(kinds_C.astype(np.int64)).to(self._device)
 
     def _steps(self) -> slice:
         """A part of the horizon: neighbouring origins share the days that they forecast, so that more windows

@@ -1,7 +1,7 @@
 """Groups of series whose common course tells more than one thin series can: an item over all locations, a
-department of a location.
+department of a location, a department, everything.
 
-Letters: S series, T observed periods, G groups a series is in, B windows, O origins.
+Letters: S series, T observed periods, G groups a series is in, B windows, O origins, W patches.
 """
 
 from __future__ import annotations
@@ -16,8 +16,17 @@ from torch import Tensor
 from forecast.demand.panel import Panel
 from forecast.model.config import ModelConfig
 
+ITEM, PLACE, DEPARTMENT, ALL = range(4)
+"""Groups of each series: its item at all locations, its first static (a department) at its location, that
+static at all locations, and all series."""
 N_GROUPS = 2
-"""Of each series: its item at all locations, and its first static (a department) at its location."""
+"""The first of them, whose course is a feature; the wider ones only tell the level of a series without
+history."""
+OWN, NEW_ITEM, NEW_PLACE = 1, 2, 3
+"""What a window acts as if it had no history: the series alone, its item everywhere, its whole location.
+So the model learns what to say of new ones."""
+PRIOR = 7
+"""Periods of the wider group that a group's level starts from."""
 SPANS = (1, 4, 13, 52)
 """Patches of the trailing means."""
 GROWTH_SPANS = (4, 13)
@@ -29,11 +38,12 @@ WIDTH = len(SPANS) + len(GROWTH_SPANS) + 1
 def series_groups(panel: Panel) -> NDArray[np.int64]:
     """(S, G) numbers of the groups of each series."""
     place = panel.keys.location.astype(str)
+    everything = department = np.zeros(panel.n_series, np.str_)
     if panel.statics:
-        first = next(iter(panel.statics.values())).astype(str)
-        place = np.char.add(np.char.add(place, "\x1f"), first)
+        department = next(iter(panel.statics.values())).astype(str)
+        place = np.char.add(np.char.add(place, "\x1f"), department)
     groups, n = [], 0
-    for labels in (panel.keys.item.astype(str), place):
+    for labels in (panel.keys.item.astype(str), place, department, everything):
         names, number_S = np.unique(labels, return_inverse=True)
         groups.append(number_S + n)
         n += len(names)
@@ -49,12 +59,24 @@ def group_running_sum(values_ST: Tensor, groups_SG: Tensor) -> Tensor:
     return total_GT.cumsum_(1)
 
 
+class Hidden(NamedTuple):
+    """What windows act as if it had no history (OWN, NEW_ITEM or NEW_PLACE), of which series, and the running
+    sums of all series, (S, T + 1)."""
+
+    kind_B: Tensor
+    series_B: Tensor
+    sum_ST: Tensor
+    count_ST: Tensor
+
+
 class GroupSums(NamedTuple):
-    """Running sums of all groups, (groups, T + 1) float64, and the groups of some series."""
+    """Running sums of all groups, (groups, T + 1) float64, and the groups of some series; without what is
+    hidden."""
 
     sum_GT: Tensor
     count_GT: Tensor
     groups_BG: Tensor
+    hidden: Hidden | None = None
 
 
 def group_levels(sums: GroupSums, ends_BO: Tensor, scale_BO: Tensor, config: ModelConfig) -> Tensor:
@@ -64,27 +86,83 @@ def group_levels(sums: GroupSums, ends_BO: Tensor, scale_BO: Tensor, config: Mod
     scale to the series'.
     """
     features = []
-    for g in range(sums.groups_BG.shape[1]):
-        row_B1 = sums.groups_BG[:, g, None]
-        base_BO, _ = _mean(sums, row_B1, ends_BO, config.scale * config.patch)
+    for g in range(N_GROUPS):
+        base_BO, known_BO = _mean(sums, g, ends_BO, config.scale * config.patch)
         spare_BO = 0.05 * base_BO + 1e-3
         for span in SPANS:
-            level_BO, seen_BO = _mean(sums, row_B1, ends_BO, span * config.patch)
+            level_BO, seen_BO = _mean(sums, g, ends_BO, span * config.patch)
             features.append(torch.log((level_BO + spare_BO) / (base_BO + spare_BO)) * seen_BO)
         for span in GROWTH_SPANS:
-            level_BO, _ = _mean(sums, row_B1, ends_BO, span * config.patch)
-            before_BO, seen_BO = _mean(sums, row_B1, ends_BO - config.year, span * config.patch)
+            level_BO, _ = _mean(sums, g, ends_BO, span * config.patch)
+            before_BO, seen_BO = _mean(sums, g, ends_BO - config.year, span * config.patch)
             growth_BO = torch.log((level_BO + spare_BO) / (before_BO + spare_BO))
             features.append(growth_BO.clamp(-1, 1) * seen_BO)
-        features.append(torch.log((base_BO + 1e-3) / (scale_BO + 1e-3)).clamp(-3, 3) / 2)
+        features.append(torch.log((base_BO + 1e-3) / (scale_BO + 1e-3)).clamp(-3, 3) / 2 * known_BO)
     return torch.stack(features, dim=2)
 
 
-def _mean(sums: GroupSums, row_B1: Tensor, end_BO: Tensor, n: int) -> tuple[Tensor, Tensor]:
+def prior_level(sums: GroupSums, ends_BW: Tensor, config: ModelConfig) -> Tensor:
+    """(B, W) units per period to be expected of a series whose own history says nothing.
+
+    The level of its department, times how much more its item sells than the department, times how much
+    more the department sells at its location; a group with little history counts for little, one without
+    for nothing.
+    """
+    n = config.scale * config.patch
+
+    def shrunk(g: int, towards_BW: Tensor) -> Tensor:
+        total_BW, count_BW = _total(sums, g, ends_BW, n)
+        return (total_BW + PRIOR * towards_BW) / (count_BW + PRIOR)
+
+    total_BW, count_BW = _total(sums, ALL, ends_BW, n)
+    department_BW = shrunk(DEPARTMENT, total_BW / count_BW.clamp(min=1))
+    item_BW, place_BW = shrunk(ITEM, department_BW), shrunk(PLACE, department_BW)
+    return (item_BW * place_BW / department_BW.clamp(min=1e-6)).float()
+
+
+def _mean(sums: GroupSums, g: int, end_BO: Tensor, n: int) -> tuple[Tensor, Tensor]:
     """Mean over the observed series and periods of the n periods before `end` (exclusive), and whether any
     was."""
+    total_BO, count_BO = _total(sums, g, end_BO, n)
+    return (total_BO / count_BO.clamp(min=1)).float(), count_BO > 0
+
+
+def _total(sums: GroupSums, g: int, end_BO: Tensor, n: int) -> tuple[Tensor, Tensor]:
+    """Demand and number of the observed series and periods of the n periods before `end`, less what is
+    hidden."""
     last_BO = end_BO.clamp(0, sums.sum_GT.shape[1] - 1)
     first_BO = (end_BO - n).clamp(0, sums.sum_GT.shape[1] - 1)
-    count_BO = sums.count_GT[row_B1, last_BO] - sums.count_GT[row_B1, first_BO]
-    total_BO = sums.sum_GT[row_B1, last_BO] - sums.sum_GT[row_B1, first_BO]
-    return (total_BO / count_BO.clamp(min=1)).float(), count_BO > 0
+
+    def over(running: Tensor, row_B: Tensor) -> Tensor:
+        return running[row_B[:, None], last_BO] - running[row_B[:, None], first_BO]
+
+    group_B, place_B = sums.groups_BG[:, g], sums.groups_BG[:, PLACE]
+    total_BO, count_BO = over(sums.sum_GT, group_B), over(sums.count_GT, group_B)
+    hidden = sums.hidden
+    if hidden is None:
+        return total_BO, count_BO
+    kind_B1 = hidden.kind_B[:, None]
+    # A new location is gone from its department too; of a new item that is next to nothing.
+    whole_B1 = (kind_B1 == NEW_PLACE) & (g >= DEPARTMENT)
+    place, own_B = (over(sums.sum_GT, place_B), over(sums.count_GT, place_B)), hidden.series_B
+    own = over(hidden.sum_ST, own_B), over(hidden.count_ST, own_B)
+    total_BO = total_BO - torch.where(whole_B1, place[0], own[0])
+    count_BO = count_BO - torch.where(whole_B1, place[1], own[1])
+    there_B1 = kind_B1 != {ITEM: NEW_ITEM, PLACE: NEW_PLACE}.get(g, 0)
+    # Less than half a period is what rounding leaves of a series that was alone in its group.
+    there_BO = there_B1 & (count_BO > 0.5)
+    return total_BO.clamp(min=0) * there_BO, count_BO * there_BO
+
+
+def identities(panel: Panel, codes_SN: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """(K, N) whether a static column is another name of the item (row NEW_ITEM) or of the location (row
+    NEW_PLACE): different for different ones."""
+    result = np.zeros((NEW_PLACE + 1, codes_SN.shape[1]), np.bool_)
+    for kind, labels in ((NEW_ITEM, panel.keys.item), (NEW_PLACE, panel.keys.location)):
+        _, number_S = np.unique(labels, return_inverse=True)
+        n_labels = int(number_S.max(initial=0)) + 1
+        for n in range(codes_SN.shape[1]):
+            n_codes = len(np.unique(codes_SN[:, n]))
+            n_pairs = len(np.unique(codes_SN[:, n] * n_labels + number_S))
+            result[kind, n] = 1 < n_codes == n_labels == n_pairs
+    return result

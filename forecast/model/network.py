@@ -76,7 +76,8 @@ class SurgeNet(nn.Module):
         self.past_in = nn.Linear(x, 8)
         self.patch_in = nn.Linear(p * (8 + 5) + 2, c)
         self.blocks = nn.ModuleList(CausalBlock(c, d) for d in DILATIONS)
-        self.static_in = nn.Linear(max(sum(widths), 1), c)
+        n_prices = sum(feature.relative for feature in schema.known)
+        self.static_in = nn.Linear(max(sum(widths) + n_prices, 1), c)
         origin_width = 2 * c + len(SPANS) + 2 * len(POSITION_SPANS) + 3 + groups.N_GROUPS * groups.WIDTH
         self.origin_in = nn.Linear(origin_width, x)
         self.place_in = nn.Linear(len(POSITION_SPANS) + (config.week > 1), x, bias=False)
@@ -149,6 +150,8 @@ class SurgeNet(nn.Module):
 
     def _origin(self, windows: Windows, context_BWC: Tensor, n_origins: int) -> Tensor:
         static = [self._embed(e, windows.codes_BN[:, n]) for n, e in enumerate(self.embeddings)]
+        if windows.price_level_BA.shape[1]:
+            static.append(windows.price_level_BA)
         width = context_BWC.shape[0], n_origins, -1
         parts = [
             F.silu(context_BWC[:, -n_origins:]),

@@ -103,6 +103,24 @@ class FeatureSchema:
             codes[:, n] = np.where(known[place] == values, place + 1, 0)
         return codes
 
+    def price_levels(self, panel: Panel, horizon: int) -> Floats:
+        """(S, A) log ratio of the mean of each relative feature (a price) to the median of the series that
+        share the first static; 0 where unknown."""
+        names = [feature.name for feature in self.known if feature.relative]
+        levels_SA = np.zeros((panel.n_series, len(names)), np.float32)
+        first = next(iter(panel.statics.values()), np.zeros(panel.n_series, np.str_))
+        _, department_S = np.unique(first, return_inverse=True)
+        for a, name in enumerate(names):
+            values_SP = panel.known[name][:, : panel.n_periods + horizon]
+            there_SP = np.isfinite(values_SP) & (values_SP > 0)
+            total_S = np.sum(values_SP, axis=1, where=there_SP, dtype=np.float64)
+            known_S = there_SP.any(axis=1)
+            log_S = np.log(np.where(known_S, total_S / np.maximum(there_SP.sum(axis=1), 1), 1.0))
+            for department in np.unique(department_S[known_S]):
+                rows = known_S & (department_S == department)
+                levels_SA[rows, a] = np.clip(log_S[rows] - np.median(log_S[rows]), -3, 3)
+        return levels_SA
+
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values."""
         return asdict(self)

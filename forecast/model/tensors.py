@@ -16,7 +16,7 @@ from torch import Tensor
 from forecast.demand.panel import Panel
 from forecast.model.calendar import analog_periods, calendar_features
 from forecast.model.config import ModelConfig
-from forecast.model.groups import group_running_sum, series_groups
+from forecast.model.groups import group_running_sum, identities, series_groups
 from forecast.model.schema import FeatureSchema
 from forecast.model.stockouts import seen_demand
 
@@ -38,7 +38,8 @@ class PanelTensors:
     known_SPF: standardised known-future features. calendar_LC, events_GLE, analog_GL: shared by series.
     lift_UT: log ratio of a union's total to its trailing base. codes_SN: static categories, 0 = unknown.
     group_sum_GT, group_count_GT: (groups, T + 1) float64 running sums like those of the series, of groups of
-    series; groups_SG: which groups a series is in (`forecast.model.groups`).
+    series; groups_SG: which groups a series is in, identity_KN: which statics name what is new in a window of
+    kind K (`forecast.model.groups`). price_level_SA: how dear a series is beside its like.
     """
 
     demand_ST: Tensor
@@ -57,6 +58,8 @@ class PanelTensors:
     group_count_GT: Tensor
     groups_SG: Tensor
     codes_SN: Tensor
+    identity_KN: Tensor
+    price_level_SA: Tensor
 
     @property
     def n_series(self) -> int:
@@ -91,7 +94,7 @@ def build_tensors(
     demand_ST = tensor(demand)
     observed_ST = tensor(observed)
     level_ST = _without_spikes(demand_ST * observed_ST, config)
-    groups_SG = tensor(series_groups(panel))
+    groups_SG, codes_SN = tensor(series_groups(panel)), schema.encode_statics(panel)
     return PanelTensors(
         demand_ST=demand_ST,
         observed_ST=observed_ST,
@@ -108,7 +111,9 @@ def build_tensors(
         group_sum_GT=group_running_sum(level_ST, groups_SG),
         group_count_GT=group_running_sum(observed_ST, groups_SG),
         groups_SG=groups_SG,
-        codes_SN=tensor(schema.encode_statics(panel)),
+        codes_SN=tensor(codes_SN),
+        identity_KN=tensor(identities(panel, codes_SN)),
+        price_level_SA=tensor(schema.price_levels(panel, horizon)),
     )
 
 

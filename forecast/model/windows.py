@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from forecast.model.config import ModelConfig
-from forecast.model.groups import GroupSums, group_levels
+from forecast.model.groups import NEW_PLACE, GroupSums, Hidden, group_levels, prior_level
 from forecast.model.tensors import PanelTensors
 
 
@@ -35,16 +35,30 @@ class Windows(NamedTuple):
     period_BD: Tensor
     group_B: Tensor
     codes_BN: Tensor
+    price_level_BA: Tensor
 
 
+LEAST = 0.02
+"""Units that are added to what a scale is the mean of, so that it is never 0."""
+STEADY = 7
+"""Periods of a longer mean that steady the scale of a young or sold-out series."""
 SPANS = (1, 4, 13, 52)
 """Patches of the trailing means that describe a level at an origin."""
 
 
 def gather_windows(
-    tensors: PanelTensors, series_B: Tensor, end_B: Tensor, config: ModelConfig, n_origins: int
+    tensors: PanelTensors,
+    series_B: Tensor,
+    end_B: Tensor,
+    config: ModelConfig,
+    n_origins: int,
+    hidden_B: Tensor | None = None,
 ) -> Windows:
-    """Cut windows of `n_origins` origins, a patch apart; the last has observed the first `end_B` periods."""
+    """Cut windows of `n_origins` origins, a patch apart; the last has observed the first `end_B` periods.
+
+    hidden_B: what each window acts as if it had no history (OWN, NEW_ITEM or NEW_PLACE of
+    `forecast.model.groups`); such windows hold no demand at all, so their targets are cut from plain ones.
+    """
     p, n_patches = config.patch, config.context + n_origins - 1
     n_past = n_patches * p
     offsets_D = torch.arange(-n_past, config.horizon, device=end_B.device)
@@ -60,10 +74,17 @@ def gather_windows(
     level_BD, base_seen_BD = _smooth_level(tensors, row_B1, analog_safe_BD, p)
 
     ends_BW = end_B[:, None] - p * torch.arange(n_patches - 1, -1, -1, device=end_B.device)
-    means_BWM, scale_BW = _trailing_means(tensors, row_B1, ends_BW, config)
+    groups = GroupSums(tensors.group_sum_GT, tensors.group_count_GT, tensors.groups_SG[series_B])
+    if hidden_B is not None:
+        hidden = Hidden(hidden_B, series_B, tensors.demand_sum_ST, tensors.observed_sum_ST)
+        groups = groups._replace(hidden=hidden)
+    prior_BW = prior_level(groups, ends_BW, config)
+    means_BWM, scale_BW = _trailing_means(tensors, row_B1, ends_BW, prior_BW, config)
+    if hidden_B is not None:
+        means_BWM, scale_BW = torch.zeros_like(means_BWM), prior_BW + LEAST / STEADY
     first_BW = tensors.observed_sum_ST[row_B1, ends_BW.clamp(0, tensors.n_periods)]
     known_BD = period_BD.clamp(0, tensors.known_SPF.shape[1] - 1)
-    return Windows(
+    windows = Windows(
         demand_BD=tensors.demand_ST[row_B1, past_BD] * inside_BD,
         observed_BD=tensors.observed_ST[row_B1, past_BD] * inside_BD,
         stocked_out_BD=None
@@ -77,16 +98,30 @@ def gather_windows(
         analog_seen_BD=seen_BD * base_seen_BD,
         scale_BW=scale_BW,
         means_BWM=means_BWM,
-        group_BOM=group_levels(
-            GroupSums(tensors.group_sum_GT, tensors.group_count_GT, tensors.groups_SG[series_B]),
-            ends_BW[:, -n_origins:],
-            scale_BW[:, -n_origins:],
-            config,
-        ),
+        group_BOM=group_levels(groups, ends_BW[:, -n_origins:], scale_BW[:, -n_origins:], config),
         age_BW=torch.log1p(first_BW / p),
         period_BD=period_BD.clamp(0, tensors.calendar_LC.shape[0] - 1),
         group_B=group_B,
         codes_BN=tensors.codes_SN[series_B],
+        price_level_BA=tensors.price_level_SA[series_B],
+    )
+    return windows if hidden_B is None else _without_history(windows, tensors, hidden_B)
+
+
+def _without_history(windows: Windows, tensors: PanelTensors, hidden_B: Tensor) -> Windows:
+    """The windows as of series that nothing was observed of, without the names and totals of what is new."""
+    local_U = torch.arange(windows.past_lift_BDU.shape[2], device=hidden_B.device) == 0
+    known_B1U = (~((hidden_B == NEW_PLACE)[:, None, None] & local_U)).float()
+    nothing_BD = torch.zeros_like(windows.demand_BD)
+    return windows._replace(
+        demand_BD=nothing_BD,
+        observed_BD=nothing_BD,
+        past_lift_BDU=windows.past_lift_BDU * known_B1U,
+        analog_lift_BDU=windows.analog_lift_BDU * known_B1U,
+        analog_level_BD=nothing_BD,
+        analog_seen_BD=nothing_BD,
+        age_BW=torch.zeros_like(windows.age_BW),
+        codes_BN=windows.codes_BN * ~tensors.identity_KN[hidden_B],
     )
 
 
@@ -115,14 +150,15 @@ def _smooth_level(tensors: PanelTensors, row: Tensor, index: Tensor, p: int) -> 
 
 
 def _trailing_means(
-    tensors: PanelTensors, row: Tensor, ends: Tensor, config: ModelConfig
+    tensors: PanelTensors, row: Tensor, ends: Tensor, prior: Tensor, config: ModelConfig
 ) -> tuple[Tensor, Tensor]:
     """(B, W, M) log ratios of trailing means to the scale, and the scale (B, W) in units per period."""
     scale, share = _span_mean(tensors, row, ends, config.scale * config.patch)
-    longer, _ = _span_mean(tensors, row, ends, 4 * config.scale * config.patch)
-    n = share * config.scale * config.patch
-    # A few periods of the longer mean steady the scale of a young or sold-out series.
-    scale = (scale * n + longer * 7 + 0.02) / (n + 7)
+    longer, longer_share = _span_mean(tensors, row, ends, 4 * config.scale * config.patch)
+    n, m = share * config.scale * config.patch, longer_share * 4 * config.scale * config.patch
+    # As few periods of its like steady the longer mean; without any history there is nothing else.
+    longer = (longer * m + prior * STEADY) / (m + STEADY)
+    scale = (scale * n + longer * STEADY + LEAST) / (n + STEADY)
     means = [_span_mean(tensors, row, ends, span * config.patch) for span in SPANS]
     ratios = [torch.log((m + 0.1 * scale + 1e-3) / (1.1 * scale + 1e-3)) * (s > 0) for m, s in means]
     return torch.stack(ratios, dim=2), scale

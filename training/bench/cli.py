@@ -96,6 +96,38 @@ def stockouts(
     _print("stockouts", results, as_json=as_json)
 
 
+def cold(
+    data: DataOption,
+    cutoff: Annotated[int, typer.Option(min=1, help="Last day that may be seen (d_CUTOFF).")] = 1885,
+    share: Annotated[float, typer.Option(min=0.0, max=1.0, help="Share of the items that is hidden.")] = 0.05,
+    series: Annotated[
+        int, typer.Option(metavar="N", min=1, help="Take every N-th item, in all stores; 1: all.")
+    ] = 1,
+    minutes: MinutesOption = 50.0,
+    steps: StepsOption = None,
+    seed: SeedOption = 0,
+    device: DeviceOption = "auto",
+    as_json: JsonOption = False,
+) -> None:
+    """Hide items and a store of M5 entirely, forecast them, and compare with a model that knows them."""
+    from forecast.cli.output import print_json
+    from training.bench.cold import bench_cold, print_cold
+    from training.bench.machine import machine
+    from training.options import training_config
+
+    results = bench_cold(
+        data,
+        cutoff=cutoff,
+        share=share,
+        every=series,
+        training=training_config(minutes, steps, seed, device),
+    )
+    if as_json:
+        print_json({"bench": "cold", "machine": machine(), "results": results})
+        return
+    print_cold(results)
+
+
 def peaks(
     data: DataOption,
     cutoff: Annotated[

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from forecast.demand.panel import Panel
-from forecast.model.groups import GROWTH_SPANS, SPANS, WIDTH, GroupSums, group_levels, series_groups
+from forecast.model.groups import GROWTH_SPANS, N_GROUPS, SPANS, WIDTH, GroupSums, group_levels, series_groups
 from forecast.model.schema import FeatureSchema
 from forecast.model.tensors import build_tensors
 from tests.forecast.model.conftest import small_config
@@ -24,7 +24,9 @@ def test_groups_are_the_item_everywhere_and_the_department_of_a_location(panel: 
         same_place = (panel.keys.location == panel.keys.location[s]) & (first == first[s])
         np.testing.assert_array_equal(groups[:, 0] == groups[s, 0], same_item)
         np.testing.assert_array_equal(groups[:, 1] == groups[s, 1], same_place)
+        np.testing.assert_array_equal(groups[:, 2] == groups[s, 2], first == first[s])
     assert not set(groups[:, 0]) & set(groups[:, 1])
+    assert len(set(groups[:, 3])) == 1
 
 
 def test_levels_of_groups_are_those_of_a_plain_loop(panel: Panel) -> None:
@@ -52,7 +54,7 @@ def test_levels_of_groups_are_those_of_a_plain_loop(panel: Panel) -> None:
 
     for b, s in enumerate(series):
         for o, end in enumerate(ends):
-            for g, group in enumerate(groups[s]):
+            for g, group in enumerate(groups[s, :N_GROUPS]):
                 base = mean(group, end, config.scale * config.patch) or 0.0
                 spare = 0.05 * base + 1e-3
                 expected = []

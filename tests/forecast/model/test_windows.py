@@ -11,6 +11,7 @@ import torch
 
 from forecast.demand.panel import Panel
 from forecast.model.ensemble import Ensemble
+from forecast.model.groups import NEW_ITEM, NEW_PLACE, OWN
 from forecast.model.schema import FeatureSchema
 from forecast.model.tensors import PanelTensors, build_tensors
 from forecast.model.windows import SPANS, gather_targets, gather_windows
@@ -54,23 +55,38 @@ def mean_before(demand: np.ndarray, share: np.ndarray, end: int, n: int) -> tupl
     return float(np.nansum(demand[past])) / max(total, 1), total
 
 
+def prior_of(panel: Panel, levels: np.ndarray, shares: np.ndarray, s: int, end: int, n: int) -> float:
+    """The department's mean, times the item's and the place's over it, each drawn to the wider one."""
+    first = next(iter(panel.statics.values()))
+    department, here = first == first[s], panel.keys.location == panel.keys.location[s]
+
+    def mean(rows: np.ndarray, wider: float | None) -> float:
+        past = slice(max(end - n, 0), max(end, 0))
+        total, count = float(np.nansum(levels[rows, past])), float(shares[rows, past].sum())
+        return total / max(count, 1) if wider is None else (total + 7 * wider) / (count + 7)
+
+    of_department = mean(department, mean(np.ones_like(department), None))
+    of_item = mean(panel.keys.item == panel.keys.item[s], of_department)
+    return of_item * mean(department & here, of_department) / max(of_department, 1e-6)
+
+
 def test_scale_and_trailing_means_are_those_of_a_plain_loop(panel: Panel, tensors: PanelTensors) -> None:
     config = small_config(panel.period)
     end = panel.n_periods - 3
     series = torch.tensor([0, 5, 11])
     windows = gather_windows(tensors, series, torch.full((3,), end), config, config.origins)
+    recent, year = min(8 * config.patch, panel.n_periods), min(config.year, panel.n_periods)
+    levels = np.stack([without_spikes(in_stock(panel, s), recent, year) for s in range(panel.n_series)])
+    shares = np.stack([seen(panel, s) for s in range(panel.n_series)])
     for b, s in enumerate(series.tolist()):
-        demand = without_spikes(
-            in_stock(panel, s),
-            min(8 * config.patch, panel.n_periods),
-            min(config.year, panel.n_periods),
-        )
-        share = seen(panel, s)
+        demand, share = levels[s], shares[s]
         n_patches = config.context + config.origins - 1
         for w in range(n_patches):
             stop = end - config.patch * (n_patches - 1 - w)
             short, n = mean_before(demand, share, stop, config.scale * config.patch)
-            longer, _ = mean_before(demand, share, stop, 4 * config.scale * config.patch)
+            longer, m = mean_before(demand, share, stop, 4 * config.scale * config.patch)
+            prior = prior_of(panel, levels, shares, s, stop, config.scale * config.patch)
+            longer = (longer * m + 7 * prior) / (m + 7)
             scale = (short * n + longer * 7 + 0.02) / (n + 7)
             assert float(windows.scale_BW[b, w]) == pytest.approx(scale, rel=1e-4)
             for m, span in enumerate(SPANS):
@@ -179,3 +195,45 @@ def test_an_ensemble_is_the_average_of_its_members(panel: Panel, network: Ensemb
     assert not torch.allclose(one.mean_BOH, other.mean_BOH)
     torch.testing.assert_close(found.mean_BOH, 1.5 * (one.mean_BOH + other.mean_BOH) / 2)
     torch.testing.assert_close(found.quantiles_BOHQ, (one.quantiles_BOHQ + other.quantiles_BOHQ) / 2)
+
+
+def test_hidden_history_leaves_no_trace(panel: Panel, network: Ensemble) -> None:
+    """A window without history answers the same whatever the series sold, and is of its like's level."""
+    config, schema = network.config, FeatureSchema.fit(panel, network.config.horizon)
+    end = panel.n_periods - config.patch
+    for kind in (OWN, NEW_ITEM, NEW_PLACE):
+        forecasts = []
+        for own in (1.0, 20.0):
+            demand = panel.demand_ST.copy()
+            demand[3] *= own
+            source = dataclasses.replace(panel, demand_ST=demand)
+            whole = build_tensors(source, config, schema, torch.device("cpu"), horizon=0)
+            # Totals of all series over time, one of a dozen here, are no part of what is hidden.
+            whole = dataclasses.replace(whole, lift_UT=torch.zeros_like(whole.lift_UT))
+            row = torch.tensor([3])
+            windows = gather_windows(whole, row, torch.tensor([end]), config, 2, torch.tensor([kind]))
+            assert not windows.observed_BD.any()
+            assert not windows.age_BW.any()
+            forecasts.append(network(whole, windows, 2))
+        torch.testing.assert_close(forecasts[0].mean_BOH, forecasts[1].mean_BOH, rtol=1e-3, atol=1e-4)
+        assert float(forecasts[0].scale_BO.min()) > 0.01
+
+
+def test_a_hidden_history_is_that_of_a_series_that_has_none() -> None:
+    """What training shows as a new item, or a new location, is what a panel with one gives."""
+    panel, config = small_panel("day"), small_config("day")
+    schema = FeatureSchema.fit(panel, config.horizon)
+    plain = build_tensors(panel, config, schema, torch.device("cpu"), horizon=0)
+    end = torch.tensor([panel.n_periods])
+    for kind, labels in ((NEW_ITEM, panel.keys.item), (NEW_PLACE, panel.keys.location)):
+        demand = panel.demand_ST.copy()
+        demand[labels == labels[3]] = np.nan
+        new = dataclasses.replace(panel, demand_ST=demand)
+        whole = build_tensors(new, config, schema, torch.device("cpu"), horizon=0)
+        found = gather_windows(whole, torch.tensor([3]), end, config, 1)
+        shown = gather_windows(plain, torch.tensor([3]), end, config, 1, torch.tensor([kind]))
+        for name in ("demand_BD", "observed_BD", "age_BW", "means_BWM"):
+            torch.testing.assert_close(getattr(found, name), getattr(shown, name))
+        if kind == NEW_PLACE:
+            torch.testing.assert_close(found.scale_BW, shown.scale_BW, rtol=0.3, atol=0.01)
+            torch.testing.assert_close(found.past_lift_BDU[..., 0], shown.past_lift_BDU[..., 0])
