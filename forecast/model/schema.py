@@ -13,6 +13,8 @@ from forecast.demand.panel import Panel
 from forecast.errors import InputError
 
 Floats = NDArray[np.float32]
+MOSTLY = 0.99
+"""Share of positive values from which a feature can be a price; a price of 0 is then taken as unknown."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -147,8 +149,9 @@ def _fit_known(name: str, values: Floats, n_periods: int) -> KnownFeature:
     sample = sample[np.isfinite(sample)]
     if sample.size == 0:
         raise InputError(name, expected="at least one known value", found="none")
-    # A price: always positive, and far more different between series than a flag or a temperature.
-    relative = bool(sample.min() > 0 and sample.std() > 0.5 * sample.mean())
+    # A price: positive but for mistakes, and far more different between series than a flag or a temperature.
+    positive = float(np.mean(sample > 0))
+    relative = bool(sample.min() >= 0 and positive >= MOSTLY and sample.std() > 0.5 * sample.mean())
     return KnownFeature(
         name=name, relative=relative, center=float(sample.mean()), spread=max(float(sample.std()), 1e-6)
     )
