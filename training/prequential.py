@@ -30,6 +30,8 @@ from training.module import SurgeModule
 from training.records import EpochRecord
 
 Floats = NDArray[np.float32]
+GAIN = 0.001
+"""Share by which validation must improve to count."""
 
 
 class Budget:
@@ -60,6 +62,23 @@ class Budget:
             self._seconds = min(self._seconds, self.seconds / share)
 
 
+class Patience:
+    """Tells when validation has not improved by `GAIN` for so many times."""
+
+    def __init__(self, times: int) -> None:
+        self._times = times
+        self._best = math.inf
+        self._stale = 0
+
+    def lost(self, wql: float) -> bool:
+        """Take the next result. It is held against the last gain that counted, so that small ones add up."""
+        if wql < self._best * (1 - GAIN):
+            self._best, self._stale = wql, 0
+        else:
+            self._stale += 1
+        return self._stale >= self._times
+
+
 class Prequential(lightning.Callback):
     """The curriculum as a callback; `templates` collects where the truth fell, `totals` demand and means
     of all series together, stage by stage, (2, O, H): out-of-sample errors that couple scenarios and set
@@ -87,8 +106,7 @@ class Prequential(lightning.Callback):
         self._rng = np.random.default_rng(training.seed)
         self._losses: list[torch.Tensor] = []
         self._since = time.monotonic()
-        self._best = math.inf
-        self._stale = 0
+        self._patience = Patience(training.patience)
         sample = self._rng.permutation(panel.n_series)[: training.validation_series]
         self._sample = torch.from_numpy(np.sort(sample)).to(tensors.demand_ST.device)
         self._last_good = LastGood()
@@ -156,12 +174,7 @@ class Prequential(lightning.Callback):
             )
         self._losses.clear()
         self._since = time.monotonic()
-        return stage.name == "stage 1" and self._no_gain(validation["wql"])
-
-    def _no_gain(self, wql: float) -> bool:
-        self._stale = 0 if wql < self._best * 0.999 else self._stale + 1
-        self._best = min(self._best, wql)
-        return self._stale >= self._training.patience
+        return stage.name == "stage 1" and self._patience.lost(validation["wql"])
 
     def _forecasts(
         self, module: SurgeModule, stage: Stage, series_S: torch.Tensor | None

@@ -25,6 +25,7 @@ from training.curriculum import plan
 from training.feed import OriginFeed
 from training.fit import fit
 from training.module import SurgeModule
+from training.prequential import Patience
 from training.records import EpochRecord
 
 HORIZON = 14
@@ -109,6 +110,12 @@ def test_training_that_gains_nothing_stops_early(panel: Panel) -> None:
     idle = dataclasses.replace(TRAINING, steps=2000, epoch_steps=2, patience=3, learning_rate=1e-12)
     bundle = fit(panel.until(400), model=MODEL, training=idle)
     assert int(bundle.facts["steps"]) < 60
+
+
+def test_small_gains_add_up_and_none_end_patience() -> None:
+    patience = Patience(4)
+    assert not any(patience.lost(0.5 * 0.9996**i) for i in range(100))
+    assert [patience.lost(0.49) for _ in range(5)] == [False, False, False, True, True]
 
 
 def test_steps_are_never_more_than_asked_for(panel: Panel) -> None:
