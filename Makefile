@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 # The benchmarks that need no data set of their own.
 NAMES := from importlib.metadata import entry_points as e; \
-  print(*sorted({x.name for x in e(group="surgecast.bench")} - {"m5", "freshretail", "peaks", "stockouts"}))
+  print(*sorted({x.name for x in e(group="surgecast.bench")} - {"m5", "freshretail", "peaks", "stockouts", "cold"}))
 
 .PHONY: demo test lint protos bench clean
 
@@ -32,6 +32,7 @@ bench: $(READY)  ## measure accuracy on the data sets given: make bench M5=DIR F
 	@for name in $$($(BIN)/python -c '$(NAMES)'); do $(BIN)/surgecast bench $$name --json || exit; done
 	$(if $(M5),$(BIN)/surgecast bench m5 --data $(M5) --cutoff 1913 --out build/m5.parquet --json)
 	$(if $(M5),$(BIN)/surgecast bench peaks --data $(M5) --cutoff 1913 --json)
+	$(if $(M5),$(BIN)/surgecast bench cold --data $(M5) --json)
 	$(if $(FRESHRETAIL),$(BIN)/surgecast bench freshretail --data $(FRESHRETAIL) --cutoff 2024-06-18 --horizon 7 \
 	  --out build/freshretail.parquet --json)
 	$(if $(FRESHRETAIL),$(BIN)/surgecast bench stockouts --data $(FRESHRETAIL) --json)
