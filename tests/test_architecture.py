@@ -27,6 +27,12 @@ FORBIDDEN = {
     "training": {"serving", "surgecast", "grpc", "pickle", "cloudpickle"},
     "serving": {"training", "lightning", "pytorch_lightning", "mlflow", "pickle", "cloudpickle"},
 }
+ENTRY_POINTS = {
+    target
+    for group in tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["entry-points"].values()
+    for target in group.values()
+}
+"""Commands that are functions, as `module:function`."""
 HEAVY = (
     "torch",
     "polars",
@@ -112,7 +118,8 @@ def test_files_and_functions_stay_readable(path: Path) -> None:
         typer_hook = node.name == "make_context"
         assert node.args.kwarg is None or passed_on or typer_hook, f"{node.name} takes **{node.args.kwarg}"
         decorated = any("command" in ast.unparse(decorator) for decorator in node.decorator_list)
-        is_command = decorated or (path.name == "cli.py" and not node.name.startswith("_"))
+        module = name_of(path).removesuffix(".py").replace("/", ".")
+        is_command = decorated or f"{module}:{node.name}" in ENTRY_POINTS
         arguments = [*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs]
         named = [argument for argument in arguments if argument.arg not in ("self", "cls")]
         assert len(named) <= 9 or is_command, f"{node.name} takes {len(named)} parameters"

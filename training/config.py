@@ -66,6 +66,8 @@ class TrainingConfig:
             raise UsageError(f"batch: expected at least 1, found {self.batch}")
         if not 0 <= self.cold <= 1:
             raise UsageError(f"cold: expected 0..1, found {self.cold}")
+        if self.parts < 1:
+            raise UsageError(f"parts: expected at least 1, found {self.parts}")
         if self.stages < 2:
             raise UsageError(f"stages: expected at least 2, found {self.stages}")
         first, last = self.first_stage, self.last_stage
