@@ -25,6 +25,8 @@ POSITION_SPANS = (1, 4, 8, 26)
 """Patches over which demand at one place of the patch (a weekday, an hour) is averaged."""
 
 
+PAST = 16
+"""Width of what is known of a past period."""
 WEEKS = 4
 """Past weeks whose same weekday is averaged, where a week has several patches."""
 
@@ -71,10 +73,10 @@ class SurgeNet(nn.Module):
         widths = [min(config.static_dim, 2 + len(s.labels) // 2) for s in schema.statics]
         tables = zip(schema.statics, widths, strict=True)
         self.embeddings = nn.ModuleList(nn.Embedding(len(s.labels) + 1, width) for s, width in tables)
-        self.period_in = nn.Linear(_calendar_width(config) + config.event_channels, x)
-        self.series_in = nn.Linear(len(schema.known) + 4, x, bias=False)
-        self.past_in = nn.Linear(x, 8)
-        self.patch_in = nn.Linear(p * (8 + 5) + 2, c)
+        known_width = _calendar_width(config) + config.event_channels + len(schema.known) + 4
+        self.ahead_in = nn.Linear(known_width, x)
+        self.past_in = nn.Linear(known_width, PAST)
+        self.patch_in = nn.Linear(p * (PAST + 5) + 2, c)
         self.blocks = nn.ModuleList(CausalBlock(c, d) for d in DILATIONS)
         n_prices = sum(feature.relative for feature in schema.known)
         self.static_in = nn.Linear(max(sum(widths) + n_prices, 1), c)
@@ -94,41 +96,46 @@ class SurgeNet(nn.Module):
         """Forecast from the last `n_origins` patch ends of each window, all steps of the horizon or those
         `ahead`."""
         ahead = ahead or slice(0, self.config.horizon)
-        # 1. What is known of each period: calendar, events, known features, what its analog did.
-        calendar_GLX = self._calendar(tensors)
-        place_BD = windows.group_B[:, None] * calendar_GLX.shape[1] + windows.period_BD
-        # A look-up's gradient is summed in one order on any number of threads; an index's is not.
-        # Nor is it summed in the lower precision that training may multiply in.
-        shared_BDX = F.embedding(place_BD, calendar_GLX.flatten(0, 1).float())
-        day_BDX = shared_BDX + self.series_in(_series_features(windows))
+        # 1. What is known of each period, past or ahead: calendar, events, known features, its analog.
+        known_BDF = self._known(tensors, windows)
         # 2. What is known of the past: patches of scaled demand in their circumstances, one causal pass.
         scale_BW = windows.scale_BW
-        context_BWC = self._encode(windows, day_BDX, scale_BW)
+        context_BWC = self._encode(windows, known_BDF, scale_BW)
         # 3. Each origin: its context, its statics, its levels.
         origin_BOX = self._origin(windows, context_BWC, n_origins)
         # 4. Each step ahead of each origin.
-        hidden_BOHX = self._first_layer(windows, day_BDX, origin_BOX, n_origins, ahead)
+        hidden_BOHX = self._first_layer(windows, known_BDF, origin_BOX, n_origins, ahead)
         for layer in self.middle:
             hidden_BOHX = hidden_BOHX + F.silu(layer(hidden_BOHX))
-        out = self.out(hidden_BOHX)
+        out = self.out(hidden_BOHX).float()
         # 5. Mean and quantiles in units of the trailing level.
         scale_BO = scale_BW[:, -n_origins:]
         mean_BOH = scale_BO[:, :, None] * torch.exp(out[..., 0].clamp(-6, 4))
         quantiles = torch.cat([out[..., 1:2], F.softplus(out[..., 2:])], dim=-1).cumsum(-1)
         return Distribution(mean_BOH, scale_BO[:, :, None, None] * quantiles, scale_BO)
 
-    def _calendar(self, tensors: PanelTensors) -> Tensor:
-        """(G, L, X) projection of calendar waves and of the learned response around events."""
+    def _known(self, tensors: PanelTensors, windows: Windows) -> Tensor:
+        """(B, D, F) calendar waves, the learned response around events, features of the series, and what the
+        analog period did to it and to its unions."""
         reach = self.config.event_reach
         events_GEL = F.pad(tensors.events_GLE.transpose(1, 2), (reach, reach))
         if events_GEL.shape[1] == 0:
             events_GEL = F.pad(events_GEL, (0, 0, 0, 1))
         response_GLE = torch.tanh(self.event_kernel(events_GEL)).transpose(1, 2)
-        calendar_GLC = tensors.calendar_LC.expand(response_GLE.shape[0], -1, -1)
-        projected: Tensor = self.period_in(torch.cat([calendar_GLC, response_GLE], dim=-1))
-        return projected
+        place_BD = windows.group_B[:, None] * response_GLE.shape[1] + windows.period_BD
+        parts = [
+            tensors.calendar_LC[windows.period_BD],
+            # A look-up's gradient is summed in one order on any number of threads; an index's is not.
+            # Nor is it summed in the lower precision that training may multiply in.
+            F.embedding(place_BD, response_GLE.flatten(0, 1).float()),
+            windows.known_BDF,
+            windows.analog_lift_BDU,
+            (windows.analog_level_BD * windows.analog_seen_BD)[:, :, None],
+            windows.analog_seen_BD[:, :, None],
+        ]
+        return torch.cat(parts, dim=2)
 
-    def _encode(self, windows: Windows, day_BDX: Tensor, scale_BW: Tensor) -> Tensor:
+    def _encode(self, windows: Windows, known_BDF: Tensor, scale_BW: Tensor) -> Tensor:
         p, w = self.config.patch, scale_BW.shape[1]
         past = slice(0, w * p)
         demand_BWp = windows.demand_BD[:, past].unflatten(1, (w, p))
@@ -139,7 +146,7 @@ class SurgeNet(nn.Module):
             (ratio_BWp.clamp(max=8.0) / 4) * observed_BWp,
             observed_BWp,
             windows.past_lift_BDU[:, past].unflatten(1, (w, p)).flatten(2),
-            self.past_in(F.silu(day_BDX[:, past])).unflatten(1, (w, p)).flatten(2),
+            F.silu(self.past_in(known_BDF[:, past])).unflatten(1, (w, p)).flatten(2),
             torch.log(scale_BW)[:, :, None] / 3,
             F.pad(torch.log(scale_BW).diff(dim=1), (1, 0))[:, :, None] * 5,
         ]
@@ -179,28 +186,21 @@ class SurgeNet(nn.Module):
         return embedded
 
     def _first_layer(
-        self, windows: Windows, day_BDX: Tensor, origin_BOX: Tensor, n_origins: int, ahead: slice
+        self, windows: Windows, known_BDF: Tensor, origin_BOX: Tensor, n_origins: int, ahead: slice
     ) -> Tensor:
-        p = self.config.patch
+        p, n = self.config.patch, ahead.stop - ahead.start
         first = self.config.context * p + ahead.start
-        target_BOHX = day_BDX[:, first:].unfold(1, ahead.stop - ahead.start, p)[:, :n_origins].transpose(2, 3)
+        # Only the periods that some origin looks at, all in the precision that the layers multiply in:
+        # these are the largest tensors of a step.
+        target_BDX = self.ahead_in(known_BDF[:, first : first + (n_origins - 1) * p + n])
+        target_BOHX = target_BDX.unfold(1, n, p).transpose(2, 3)
         place_BOHX = self.place_in(_place_means(windows, self.config, n_origins)[:, :, ahead])
-        return F.silu(target_BOHX + place_BOHX + origin_BOX[:, :, None] + self.step_in[ahead])
+        step_HX = self.step_in[ahead].to(origin_BOX.dtype)
+        return F.silu(target_BOHX + place_BOHX + (origin_BOX[:, :, None] + step_HX))
 
 
 def _calendar_width(config: ModelConfig) -> int:
     return {"hour": 8 + 7 + 6 + 24, "day": 8 + 7 + 6, "week": 12}[config.period]
-
-
-def _series_features(windows: Windows) -> Tensor:
-    """(B, D, F + 4): known features and what the analog period did to this series and to its unions."""
-    parts = [
-        windows.known_BDF,
-        windows.analog_lift_BDU,
-        (windows.analog_level_BD * windows.analog_seen_BD)[:, :, None],
-        windows.analog_seen_BD[:, :, None],
-    ]
-    return torch.cat(parts, dim=2)
 
 
 def _place_means(windows: Windows, config: ModelConfig, n_origins: int) -> Tensor:
