@@ -18,6 +18,7 @@ from torch.utils.data import DataLoader
 
 from forecast.demand.panel import Panel
 from forecast.errors import InputError
+from forecast.model.allocation import keep_large_blocks
 from forecast.model.bundle import Bundle
 from forecast.model.calibration import level_correction
 from forecast.model.config import ModelConfig
@@ -55,6 +56,7 @@ def fit(
     if not np.nansum(np.abs(panel.demand_ST)) > 0:
         raise InputError("demand", expected="at least one period with demand", found="none")
     device = choose_device(training.device)
+    keep_large_blocks()
     budget = Budget(training)
     torch.manual_seed(training.seed)
     schema = FeatureSchema.fit(panel, model.horizon)

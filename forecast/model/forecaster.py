@@ -16,12 +16,13 @@ from torch import Tensor
 from forecast.demand.panel import Panel, SeriesKeys
 from forecast.errors import InputError, IntegrityError, UsageError
 from forecast.forecasts import Forecasts
+from forecast.model.allocation import keep_large_blocks
 from forecast.model.bundle import Bundle
 from forecast.model.ensemble import Ensemble
 from forecast.model.tensors import PanelTensors, build_tensors
 from forecast.model.windows import gather_windows
 
-SCORING_BATCH = 128
+SCORING_BATCH = 256
 """Series scored at once; on a CPU the working set then stays in its caches."""
 
 
@@ -54,12 +55,11 @@ def score(
     if series_S is None:
         series_S = torch.arange(tensors.n_series, device=tensors.demand_ST.device)
     network.eval()
+    end_1 = torch.tensor([end], device=series_S.device)
     with torch.inference_mode():
         for first in range(0, len(series_S), SCORING_BATCH):
             series_B = series_S[first : first + SCORING_BATCH]
-            windows = gather_windows(
-                tensors, series_B, torch.full_like(series_B, end), network.config, n_origins
-            )
+            windows = gather_windows(tensors, series_B, end_1, network.config, n_origins)
             result = network(tensors, windows, n_origins)
             rows = slice(first, first + len(series_B))
             yield Scores(rows, result.mean_BOH, result.quantiles_BOHQ.clamp(min=0))
@@ -71,6 +71,7 @@ class Forecaster:
     def __init__(self, bundle: Bundle, device: str = "auto") -> None:
         self.bundle = bundle
         self.device = choose_device(device)
+        keep_large_blocks()
         self.network = Ensemble(bundle.config, bundle.schema).to(self.device)
         try:
             self.network.load_state_dict(dict(bundle.weights))

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from forecast.model import groups
-from forecast.model.config import DILATIONS, ModelConfig
+from forecast.model.config import DILATIONS, REACH, ModelConfig
 from forecast.model.schema import FeatureSchema
 from forecast.model.tensors import PanelTensors
 from forecast.model.windows import SPANS, Windows
@@ -40,8 +40,24 @@ class Distribution(NamedTuple):
     scale_BO: Tensor
 
 
+class Known(NamedTuple):
+    """What is known of each period: shared by the series of an event group, and a series' own.
+
+    group_B: which row of `shared_GDC` a window has; None where every window, with an end of its own, has one.
+    """
+
+    shared_GDC: Tensor
+    group_B: Tensor | None
+    series_BDF: Tensor
+
+
 class CausalBlock(nn.Module):
-    """Residual causal convolution over patches."""
+    """Residual causal convolution over patches.
+
+    `forward` answers for every patch. `thin` answers for every second patch of a sequence that ends at the
+    origin: the dilations double from block to block, so the last output of all blocks needs no others, and
+    the patches that it does need lie side by side once those between them are gone.
+    """
 
     def __init__(self, channels: int, dilation: int) -> None:
         super().__init__()
@@ -53,6 +69,13 @@ class CausalBlock(nn.Module):
         """Each patch sees itself and the patches before it."""
         y_BCW = F.pad(self.norm(x_BWC).transpose(1, 2), (self.pad, 0))
         return x_BWC + F.silu(self.conv(y_BCW)).transpose(1, 2)
+
+    def thin(self, x_BWC: Tensor) -> Tensor:
+        """(B, (W - 1) / 2, C) of the third patch, the fifth ... the last, W odd; the neighbours given are those
+        that the dilation would reach."""
+        y_BCW = self.norm(x_BWC).transpose(1, 2)
+        y_BCW = F.conv1d(y_BCW, self.conv.weight, self.conv.bias, stride=2)
+        return x_BWC[:, 2::2] + F.silu(y_BCW).transpose(1, 2)
 
 
 class SurgeNet(nn.Module):
@@ -97,14 +120,14 @@ class SurgeNet(nn.Module):
         `ahead`."""
         ahead = ahead or slice(0, self.config.horizon)
         # 1. What is known of each period, past or ahead: calendar, events, known features, its analog.
-        known_BDF = self._known(tensors, windows)
+        known = self._known(tensors, windows)
         # 2. What is known of the past: patches of scaled demand in their circumstances, one causal pass.
         scale_BW = windows.scale_BW
-        context_BWC = self._encode(windows, known_BDF, scale_BW)
+        context_BOC = self._encode(windows, known, n_origins)
         # 3. Each origin: its context, its statics, its levels.
-        origin_BOX = self._origin(windows, context_BWC, n_origins)
+        origin_BOX = self._origin(windows, context_BOC)
         # 4. Each step ahead of each origin.
-        hidden_BOHX = self._first_layer(windows, known_BDF, origin_BOX, n_origins, ahead)
+        hidden_BOHX = self._first_layer(windows, known, origin_BOX, ahead)
         for layer in self.middle:
             hidden_BOHX = hidden_BOHX + F.silu(layer(hidden_BOHX))
         out = self.out(hidden_BOHX).float()
@@ -114,63 +137,75 @@ class SurgeNet(nn.Module):
         quantiles = torch.cat([out[..., 1:2], F.softplus(out[..., 2:])], dim=-1).cumsum(-1)
         return Distribution(mean_BOH, scale_BO[:, :, None, None] * quantiles, scale_BO)
 
-    def _known(self, tensors: PanelTensors, windows: Windows) -> Tensor:
-        """(B, D, F) calendar waves, the learned response around events, features of the series, and what the
-        analog period did to it and to its unions."""
+    def _known(self, tensors: PanelTensors, windows: Windows) -> Known:
+        """Calendar waves, the learned response around events, features of the series, and what the analog
+        period did to it and to its unions."""
         reach = self.config.event_reach
         events_GEL = F.pad(tensors.events_GLE.transpose(1, 2), (reach, reach))
         if events_GEL.shape[1] == 0:
             events_GEL = F.pad(events_GEL, (0, 0, 0, 1))
         response_GLE = torch.tanh(self.event_kernel(events_GEL)).transpose(1, 2)
+        series_BDF = torch.cat(
+            [
+                windows.known_BDF,
+                windows.analog_lift_BDU,
+                (windows.analog_level_BD * windows.analog_seen_BD)[:, :, None],
+                windows.analog_seen_BD[:, :, None],
+            ],
+            dim=2,
+        )
+        if len(windows.period_BD) == 1:
+            period_D = windows.period_BD[0]
+            calendar_GDC = tensors.calendar_LC[period_D].expand(len(response_GLE), -1, -1)
+            shared_GDC = torch.cat([calendar_GDC, response_GLE[:, period_D]], dim=2)
+            return Known(shared_GDC, windows.group_B, series_BDF)
         place_BD = windows.group_B[:, None] * response_GLE.shape[1] + windows.period_BD
-        parts = [
-            tensors.calendar_LC[windows.period_BD],
-            # A look-up's gradient is summed in one order on any number of threads; an index's is not.
-            # Nor is it summed in the lower precision that training may multiply in.
-            F.embedding(place_BD, response_GLE.flatten(0, 1).float()),
-            windows.known_BDF,
-            windows.analog_lift_BDU,
-            (windows.analog_level_BD * windows.analog_seen_BD)[:, :, None],
-            windows.analog_seen_BD[:, :, None],
-        ]
-        return torch.cat(parts, dim=2)
+        # A look-up's gradient is summed in one order on any number of threads; an index's is not.
+        # Nor is it summed in the lower precision that training may multiply in.
+        response_BDE = F.embedding(place_BD, response_GLE.flatten(0, 1).float())
+        return Known(
+            torch.cat([tensors.calendar_LC[windows.period_BD], response_BDE], dim=2), None, series_BDF
+        )
 
-    def _encode(self, windows: Windows, known_BDF: Tensor, scale_BW: Tensor) -> Tensor:
-        p, w = self.config.patch, scale_BW.shape[1]
-        past = slice(0, w * p)
+    def _encode(self, windows: Windows, known: Known, n_origins: int) -> Tensor:
+        """(B, O, C) contexts of the last patches."""
+        p, scale_BW = self.config.patch, windows.scale_BW
+        w = REACH if n_origins == 1 else scale_BW.shape[1]
+        first = scale_BW.shape[1] - w
+        past = slice(first * p, (first + w) * p)
         demand_BWp = windows.demand_BD[:, past].unflatten(1, (w, p))
         observed_BWp = windows.observed_BD[:, past].unflatten(1, (w, p))
-        ratio_BWp = demand_BWp / scale_BW[:, :, None]
+        ratio_BWp = demand_BWp / scale_BW[:, first:, None]
         parts = [
             torch.log1p(ratio_BWp) * observed_BWp,
             (ratio_BWp.clamp(max=8.0) / 4) * observed_BWp,
             observed_BWp,
             windows.past_lift_BDU[:, past].unflatten(1, (w, p)).flatten(2),
-            F.silu(self.past_in(known_BDF[:, past])).unflatten(1, (w, p)).flatten(2),
-            torch.log(scale_BW)[:, :, None] / 3,
-            F.pad(torch.log(scale_BW).diff(dim=1), (1, 0))[:, :, None] * 5,
+            F.silu(_project(self.past_in, known, past)).unflatten(1, (w, p)).flatten(2),
+            torch.log(scale_BW)[:, first:, None] / 3,
+            F.pad(torch.log(scale_BW).diff(dim=1), (1, 0))[:, first:, None] * 5,
         ]
         x_BWC: Tensor = self.patch_in(torch.cat(parts, dim=2))
         for block in self.blocks:
-            x_BWC = block(x_BWC)
-        return x_BWC
+            x_BWC = block.thin(x_BWC) if n_origins == 1 else block(x_BWC)
+        return x_BWC[:, -n_origins:]
 
-    def _origin(self, windows: Windows, context_BWC: Tensor, n_origins: int) -> Tensor:
+    def _origin(self, windows: Windows, context_BOC: Tensor) -> Tensor:
         static = [self._embed(e, windows.codes_BN[:, n]) for n, e in enumerate(self.embeddings)]
         if windows.price_level_BA.shape[1]:
             static.append(windows.price_level_BA)
-        width = context_BWC.shape[0], n_origins, -1
+        n_origins = context_BOC.shape[1]
         parts = [
-            F.silu(context_BWC[:, -n_origins:]),
+            F.silu(context_BOC),
             windows.means_BWM[:, -n_origins:],
             windows.group_BOM,
             _spread(windows, self.config, n_origins),
             torch.log(windows.scale_BW)[:, -n_origins:, None] / 3,
             windows.age_BW[:, -n_origins:, None] / 3,
             (windows.age_BW[:, -n_origins:, None] < 3).float(),
-            F.silu(self.static_in(torch.cat(static, dim=1)))[:, None, :].expand(*width)
+            F.silu(self.static_in(torch.cat(static, dim=1)))[:, None, :].expand(-1, n_origins, -1)
             if static
-            else context_BWC.new_zeros(context_BWC.shape[0], n_origins, self.config.channels),
+            else torch.zeros_like(context_BOC),
         ]
         projected: Tensor = self.origin_in(torch.cat(parts, dim=2))
         return projected
@@ -185,18 +220,31 @@ class SurgeNet(nn.Module):
         embedded: Tensor = table(codes_B)
         return embedded
 
-    def _first_layer(
-        self, windows: Windows, known_BDF: Tensor, origin_BOX: Tensor, n_origins: int, ahead: slice
-    ) -> Tensor:
-        p, n = self.config.patch, ahead.stop - ahead.start
+    def _first_layer(self, windows: Windows, known: Known, origin_BOX: Tensor, ahead: slice) -> Tensor:
+        p, n, n_origins = self.config.patch, ahead.stop - ahead.start, origin_BOX.shape[1]
         first = self.config.context * p + ahead.start
         # Only the periods that some origin looks at, all in the precision that the layers multiply in:
         # these are the largest tensors of a step.
-        target_BDX = self.ahead_in(known_BDF[:, first : first + (n_origins - 1) * p + n])
+        target_BDX = _project(self.ahead_in, known, slice(first, first + (n_origins - 1) * p + n))
         target_BOHX = target_BDX.unfold(1, n, p).transpose(2, 3)
         place_BOHX = self.place_in(_place_means(windows, self.config, n_origins)[:, :, ahead])
         step_HX = self.step_in[ahead].to(origin_BOX.dtype)
         return F.silu(target_BOHX + place_BOHX + (origin_BOX[:, :, None] + step_HX))
+
+
+def _project(layer: nn.Module, known: Known, periods: slice) -> Tensor:
+    """(B, D, X) a linear layer over what is known of some periods; what series share is multiplied once."""
+    assert isinstance(layer, nn.Linear)
+    if known.group_B is None:
+        return F.linear(
+            torch.cat([known.shared_GDC[:, periods], known.series_BDF[:, periods]], dim=2),
+            layer.weight,
+            layer.bias,
+        )
+    n_shared = known.shared_GDC.shape[2]
+    shared_GDX = F.linear(known.shared_GDC[:, periods], layer.weight[:, :n_shared], layer.bias)
+    own_BDX = F.linear(known.series_BDF[:, periods], layer.weight[:, n_shared:])
+    return own_BDX + (shared_GDX if len(shared_GDX) == 1 else shared_GDX[known.group_B])
 
 
 def _calendar_width(config: ModelConfig) -> int:

@@ -56,6 +56,8 @@ def gather_windows(
 ) -> Windows:
     """Cut windows of `n_origins` origins, a patch apart; the last has observed the first `end_B` periods.
 
+    end_B: (B,), or (1,) where all windows end together: what they share is then computed once.
+
     hidden_B: what each window acts as if it had no history (OWN, NEW_ITEM or NEW_PLACE of
     `forecast.model.groups`); such windows hold no demand at all, so their targets are cut from plain ones.
     """
