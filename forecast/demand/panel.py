@@ -53,11 +53,16 @@ class EventGrid:
 
     A channel is an event kind and a phase, named `kind/phase` (`double-11/day`, `double-11/pre-sale`). The
     grid reaches beyond the known periods so that the approach to an event just after the horizon is seen.
+
+    Of kinds that a model has not seen: `like` names the kind that a kind resembles; `lift_GLE` is the
+    expected multiple of ordinary demand by period, 1 where nothing is said, None where nowhere is.
     """
 
     names: tuple[str, ...]
     intensity_GLE: Floats
     group_S: NDArray[np.int32]
+    like: Mapping[str, str] = field(default_factory=dict)
+    lift_GLE: Floats | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

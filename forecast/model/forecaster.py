@@ -18,6 +18,7 @@ from forecast.errors import InputError, IntegrityError, UsageError
 from forecast.forecasts import Forecasts
 from forecast.model.bundle import Bundle
 from forecast.model.ensemble import Ensemble
+from forecast.model.priors import prior_lift
 from forecast.model.tensors import PanelTensors, build_tensors
 from forecast.model.windows import gather_windows
 
@@ -94,6 +95,10 @@ class Forecaster:
         for rows, mean_BOH, quantiles_BOHQ in score(self.network, tensors, panel.n_periods, 1):
             mean_SH[rows] = mean_BOH[:, 0, :horizon].cpu().numpy()
             quantiles_SHQ[rows] = quantiles_BOHQ[:, 0, :horizon].cpu().numpy()
+        lift_GH = prior_lift(panel, self.bundle.schema.events, horizon)
+        if lift_GH is not None:
+            mean_SH *= lift_GH[panel.events.group_S]
+            quantiles_SHQ *= lift_GH[panel.events.group_S][:, :, None]
         if self.bundle.schema.integer:
             # Demand that comes in whole units has whole quantiles.
             np.round(quantiles_SHQ, out=quantiles_SHQ)

@@ -60,8 +60,7 @@ class FeatureSchema:
         sample = panel.demand_ST[:: max(1, panel.n_series // 1000)]
         sample = sample[np.isfinite(sample)]
         integer = bool((sample == np.round(sample)).all())
-        active = (panel.events.intensity_GLE[:, : panel.n_periods] != 0).any(axis=(0, 1))
-        events = tuple(n for n, a in zip(panel.events.names, active, strict=True) if a)
+        events = seen_events(panel)
         return cls(horizon=horizon, known=known, statics=tuple(statics), events=events, integer=integer)
 
     def standardise(self, panel: Panel, horizon: int) -> Floats:
@@ -137,6 +136,12 @@ class FeatureSchema:
             events=tuple(data["events"]),
             integer=data["integer"],
         )
+
+
+def seen_events(panel: Panel) -> tuple[str, ...]:
+    """The channels that a model trained on the panel has seen: those that were on at some time in it."""
+    active = (panel.events.intensity_GLE[:, : panel.n_periods] != 0).any(axis=(0, 1))
+    return tuple(n for n, a in zip(panel.events.names, active, strict=True) if a)
 
 
 def _static_columns(panel: Panel) -> dict[str, NDArray[np.str_]]:
