@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date, datetime
 
-from forecast.demand.events.model import DAY, Event, Phase
+from forecast.demand.events.model import DAY, Event, Phase, check_lift
 from forecast.demand.events.rules import Offsets, Rule
 from forecast.errors import InputError
 
@@ -70,7 +70,12 @@ class Entry:
 
     def multiple(self) -> float | None:
         """The lift, if one is given."""
-        return self.number("lift", 1.0) if "lift" in self.values else None
+        if "lift" not in self.values:
+            return None
+        value = self.number("lift", 1.0)
+        with self.located():
+            check_lift(value)
+        return value
 
     def borrowed(self) -> str | None:
         """The kind that this one is like, if one is given."""
@@ -139,7 +144,7 @@ class Entry:
         start = self.day("start")
         own, intensity = self.multiple(), self.number("intensity", 1.0)
         scaled = "intensity" in self.values or self.values.get("name") == DAY
-        if own is None and lift is not None and lift > 0:
+        if own is None and lift is not None:
             own = _power(lift, intensity) if scaled else 1.0
         with self.located():
             return Phase(
