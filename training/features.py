@@ -56,6 +56,19 @@ def check_events(panel: Panel, known: Sequence[str], horizon: int) -> None:
         say(f"events that the model never saw, without effect on its forecasts: {', '.join(unseen)}; {ways}")
 
 
+def tell_new(panel: Panel) -> int:
+    """Say on stderr which series have no demand at all, so that their forecasts lean on others; how many."""
+    rows = np.flatnonzero(panel.no_history_S)
+    if len(rows):
+        keys = panel.keys.select(rows[:3])
+        named = [
+            f"{i} at {x} on {p}" for i, x, p in zip(keys.item, keys.location, keys.platform, strict=True)
+        ]
+        more = ", …" if len(rows) > len(named) else ""
+        say(f"forecast from what they are, without history: {len(rows):,} series ({', '.join(named)}{more})")
+    return len(rows)
+
+
 def given_stock(panel: Panel, horizon: int) -> Panel:
     """The panel with one more feature: which periods sold out, and that the `horizon` ahead will not.
 

@@ -41,7 +41,7 @@ from forecast.demand.sources.table import TableColumns, read_table_panel
 from forecast.evaluation.rows import forecast_rows
 from forecast.model.forecaster import Forecaster
 from forecast.model.schema import seen_events
-from training.features import check_events, usable
+from training.features import check_events, tell_new, usable
 from training.files import check_output, write_parquet
 from training.jobs import fit_shown
 from training.options import training_config
@@ -102,6 +102,7 @@ def forecast_table(
     return {
         "out": out,
         "series": panel.n_series,
+        "no_history": tell_new(panel),
         "rows": rows.height,
         "origin": str(panel.origin),
         "period": panel.period,

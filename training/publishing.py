@@ -11,7 +11,7 @@ from forecast.model.forecaster import Forecaster
 from forecast.settings import load_settings
 from forecast.snapshot.pointer import move_pointer
 from forecast.snapshot.writer import write_snapshot
-from training.features import check_events, check_known
+from training.features import check_events, check_known, tell_new
 from training.registry import find, load_bundle, version_of
 
 
@@ -32,6 +32,7 @@ def publish(home: Home, *, bundle_id: str | None, cutoff: np.datetime64 | None, 
     panel = load_panel(home, cutoff=cutoff, horizon=horizon)
     check_known(bundle.schema, panel, horizon)
     check_events(panel, bundle.schema.events, horizon)
+    tell_new(panel)
     forecasts = Forecaster(bundle, device)(panel, horizon)
     first, last = (panel.time(i).astype("M8[D]").item() for i in (0, panel.events.intensity_GLE.shape[1]))
     events = load_events(home, load_settings(home), first, last)

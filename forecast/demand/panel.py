@@ -116,6 +116,18 @@ class Panel:
         )
 
     @property
+    def no_history_S(self) -> NDArray[np.bool_]:
+        """Which series have no demand at all: not one period that was observed and not sold out all along.
+
+        Such a series is known by its keys, labels and known features alone.
+        """
+        seen_ST = np.isfinite(self.demand_ST)
+        if self.stocked_out_ST is not None:
+            seen_ST &= ~(self.stocked_out_ST >= 1)
+        none_S: NDArray[np.bool_] = ~np.any(seen_ST, axis=1)
+        return none_S
+
+    @property
     def origin(self) -> np.datetime64:
         """The last observed period."""
         return self.time(self.n_periods - 1)

@@ -156,13 +156,14 @@ def _total(sums: GroupSums, g: int, end_BO: Tensor, n: int) -> tuple[Tensor, Ten
 
 def identities(panel: Panel, codes_SN: NDArray[np.int64]) -> NDArray[np.bool_]:
     """(K, N) whether a static column is another name of the item (row NEW_ITEM) or of the location (row
-    NEW_PLACE): different for different ones."""
+    NEW_PLACE): different for different ones. Labels that the model does not know (code 0) do not count."""
     result = np.zeros((NEW_PLACE + 1, codes_SN.shape[1]), np.bool_)
     for kind, labels in ((NEW_ITEM, panel.keys.item), (NEW_PLACE, panel.keys.location)):
         _, number_S = np.unique(labels, return_inverse=True)
-        n_labels = int(number_S.max(initial=0)) + 1
         for n in range(codes_SN.shape[1]):
-            n_codes = len(np.unique(codes_SN[:, n]))
-            n_pairs = len(np.unique(codes_SN[:, n] * n_labels + number_S))
+            known_S = codes_SN[:, n] > 0
+            code_S, label_S = codes_SN[known_S, n], number_S[known_S]
+            n_codes, n_labels = len(np.unique(code_S)), len(np.unique(label_S))
+            n_pairs = len(np.unique(np.stack([code_S, label_S]), axis=1).T)
             result[kind, n] = 1 < n_codes == n_labels == n_pairs
     return result

@@ -50,12 +50,16 @@ class FeatureSchema:
 
     @classmethod
     def fit(cls, panel: Panel, horizon: int) -> Self:
-        """Learn ranges and labels. Keys count as static features where several series share them."""
+        """Learn ranges and labels. Keys count as static features where several series share them.
+
+        Labels of series without any demand are not learned: no weight would ever be trained for them.
+        """
+        seen_S = ~panel.no_history_S
         known = tuple(_fit_known(name, values, panel.n_periods) for name, values in panel.known.items())
         statics = []
         for name, labels in _static_columns(panel).items():
-            found = np.unique(labels)
-            if 1 < len(found) <= panel.n_series // 2:
+            found = np.unique(labels[seen_S])
+            if 1 < len(found) <= seen_S.sum() // 2:
                 statics.append(StaticFeature(name=name, labels=tuple(map(str, found))))
         sample = panel.demand_ST[:: max(1, panel.n_series // 1000)]
         sample = sample[np.isfinite(sample)]
