@@ -100,7 +100,7 @@ def test_a_series_that_only_sells_after_the_cutoff_has_no_history(home: Home) ->
 def test_the_store_still_shows_what_it_holds(home: Home, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["data", "show", "--home", str(home.root), "--json"]) == 0
     shown = json.loads(capsys.readouterr().out)
-    assert (shown["series"], shown["demand_missing"]) == (14, 0)
+    assert (shown["series"], shown["no_history"], shown["demand_missing"]) == (14, 2, 0)
     assert [one["series"] for one in shown["imports"]] == [12, 1, 1]
 
 

@@ -9,7 +9,17 @@ import pytest
 import torch
 
 from forecast.demand.panel import Panel
-from forecast.model.groups import GROWTH_SPANS, N_GROUPS, SPANS, WIDTH, GroupSums, group_levels, series_groups
+from forecast.model.groups import (
+    GROWTH_SPANS,
+    N_GROUPS,
+    NEW_ITEM,
+    SPANS,
+    WIDTH,
+    GroupSums,
+    group_levels,
+    identities,
+    series_groups,
+)
 from forecast.model.schema import FeatureSchema
 from forecast.model.tensors import build_tensors
 from tests.forecast.model.conftest import small_config
@@ -69,3 +79,13 @@ def test_levels_of_groups_are_those_of_a_plain_loop(panel: Panel) -> None:
                 expected.append(min(max(math.log((base + 1e-3) / (scale + 1e-3)), -3), 3) / 2)
                 part = found[b, o, g * WIDTH : (g + 1) * WIDTH].tolist()
                 assert part == pytest.approx(expected, abs=2e-4)
+
+
+def test_new_items_with_labels_unknown_do_not_blind_what_is_hidden(panel: Panel) -> None:
+    """With two items that the model does not know (code 0), the item column still names the item."""
+    many = panel.select(np.repeat(np.arange(panel.n_series), 2))
+    _, number = np.unique(many.keys.item, return_inverse=True)
+    codes = np.maximum(number - 1, 0)[:, None].astype(np.int64)
+    assert len(np.unique(many.keys.item[codes[:, 0] == 0])) == 2
+    assert identities(many, codes)[NEW_ITEM, 0]
+    assert not identities(many, np.minimum(codes, 2))[NEW_ITEM, 0]
