@@ -144,7 +144,13 @@ def list_series(
     ]
     if as_json:
         names = [name.replace(" ", "_") for name in columns]
-        print_json({"series": [dict(zip(names, row, strict=True)) for row in cells]})
+        listed = zip(rows, cells, strict=True)
+        print_json(
+            {"series": [dict(zip(names, row, strict=True), no_history=s.no_history) for s, row in listed]}
+        )
+    elif any(s.no_history for s in rows):
+        told = [(*row, "none" if s.no_history else "yes") for s, row in zip(rows, cells, strict=True)]
+        print_table((*columns, "history"), told)
     else:
         print_table(columns, cells)
 

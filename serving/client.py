@@ -91,7 +91,8 @@ class SeriesForecast:
     period.
 
     times (H,) and history_times (N,) are the starts of the periods; mean (H,); quantiles (H, Q); history (N,)
-    with NaN where missing. History and events are empty unless they were asked for.
+    with NaN where missing. History and events are empty unless they were asked for. no_history: the series
+    had no demand at all, and is forecast from what it is.
     """
 
     key: Key
@@ -103,6 +104,7 @@ class SeriesForecast:
     history_times: Times
     history: Floats
     events: tuple[EventSpan, ...]
+    no_history: bool = False
 
     def quantile(self, level: float) -> Floats:
         """The quantile (H,) of one of the levels; InputError for a level that the forecast does not hold."""
@@ -116,7 +118,8 @@ class SeriesForecast:
 
 @dataclass(frozen=True, kw_only=True)
 class SeriesSummary:
-    """A series and what is coming, in units; `base` is its recent ordinary demand per period."""
+    """A series and what is coming, in units; `base` is its recent ordinary demand per period. no_history: as
+    of a `SeriesForecast`."""
 
     key: Key
     total: float
@@ -125,6 +128,7 @@ class SeriesSummary:
     peak: float
     peak_ratio: float
     peak_time: np.datetime64
+    no_history: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -239,6 +243,7 @@ class Client:
                     peak=series.peak_mean,
                     peak_ratio=series.peak_ratio,
                     peak_time=_time(series.peak_seconds),
+                    no_history=series.no_history,
                 )
             if not reply.next_page_token:
                 return
@@ -298,6 +303,7 @@ def _series_forecast(
             )
             for event in forecast.events
         ),
+        no_history=forecast.no_history,
     )
 
 

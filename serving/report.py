@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 import numpy as np
 from rich.markup import escape
 
 from forecast.cli.output import Cell, console, print_table
 from serving.client import EventSpan, SeriesForecast
 from serving.fan import MARGIN, WIDTH, draw_fan
+
+NO_HISTORY: Final = (
+    "history: none; forecast from its item elsewhere, its location, its labels and what is known ahead"
+)
 
 
 def time_text(time: np.datetime64, *, weekday: bool = False) -> str:
@@ -48,6 +54,8 @@ def print_report(forecast: SeriesForecast) -> None:
     title = f"{key.item} at {key.location} on {key.platform}: demand, units per period"
     print_table(("period", "mean", "median", "80 % band", "95 % band", "events"), rows, title=escape(title))
     screen = console()
+    if forecast.no_history:
+        screen.print(NO_HISTORY, style="bold", highlight=False)
     width = min(WIDTH, screen.width - MARGIN)
     screen.print(draw_fan(forecast, width=width, colour=screen.is_terminal), highlight=False)
     about = f"origin {time_text(source.origin)}, model {source.model_version}, snapshot {source.snapshot}"
@@ -71,6 +79,7 @@ def as_dict(forecast: SeriesForecast) -> dict[str, object]:
         "quantiles": forecast.quantiles,
         "history_times": [str(time) for time in forecast.history_times],
         "history": forecast.history,
+        "no_history": forecast.no_history,
         "events": [
             {
                 "name": event.name,

@@ -147,6 +147,7 @@ def _summary(served: Served, row: int) -> forecast_pb2.SeriesSummary:
         peak_mean=float(summary.peak_mean_S[row]),
         peak_ratio=float(summary.ratio_S[row]),
         peak_seconds=seconds(served.snapshot.times[peak]),
+        no_history=bool(served.snapshot.no_history_S[row]),
     )
 
 

@@ -71,8 +71,9 @@ class Served:
 
     @cached_property
     def keys(self) -> list[bytes]:
-        """The encoded key of each row."""
-        return [wire.encode_key(*key) for key in self.snapshot.index]
+        """The encoded key of each row, with the word that it had no history."""
+        rows = zip(self.snapshot.index, self.snapshot.no_history_S.tolist(), strict=True)
+        return [wire.encode_key(*key, no_history=none) for key, none in rows]
 
     @cached_property
     def items(self) -> Neighbours:

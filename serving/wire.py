@@ -33,6 +33,9 @@ def varint(value: int) -> bytes:
 
 
 _KEY = _tag(forecast_pb2.SeriesForecast, "key")
+_NO_HISTORY = (
+    varint(forecast_pb2.SeriesForecast.DESCRIPTOR.fields_by_name["no_history"].number << 3) + b"\x01"
+)
 _MEAN = _tag(forecast_pb2.SeriesForecast, "mean")
 _QUANTILES = _tag(forecast_pb2.SeriesForecast, "quantiles")
 _HISTORY = _tag(forecast_pb2.SeriesForecast, "history")
@@ -46,10 +49,10 @@ def field(tag: bytes, content: bytes) -> bytes:
     return b"".join((tag, varint(len(content)), content))
 
 
-def encode_key(item: str, location: str, platform: str) -> bytes:
-    """The field `key` of a `SeriesForecast`."""
+def encode_key(item: str, location: str, platform: str, *, no_history: bool = False) -> bytes:
+    """The fields `key` and, where it is true, `no_history` of a `SeriesForecast`."""
     key = forecast_pb2.SeriesKey(item=item, location=location, platform=platform)
-    return field(_KEY, key.SerializeToString())
+    return field(_KEY, key.SerializeToString()) + (_NO_HISTORY if no_history else b"")
 
 
 def encode_events(events: list[forecast_pb2.EventSpan]) -> bytes:

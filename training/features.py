@@ -1,14 +1,18 @@
-"""Which known features a forecast can lean on: those whose future is known as far as the horizon."""
+"""What a forecast can lean on: known features whose future is known as far as the horizon, events that the
+model has seen or of which the calendar says what to expect."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Final
 
 import numpy as np
 
+from forecast.cli.output import say
 from forecast.demand.panel import Panel
 from forecast.errors import InputError
+from forecast.model.priors import check_likes, without_prior
 from forecast.model.schema import FeatureSchema
 
 SOLD_OUT: Final = "sold_out"
@@ -38,6 +42,31 @@ def check_known(schema: FeatureSchema, panel: Panel, horizon: int) -> None:
         ways = "import them, publish with an earlier --cutoff, or train again, which leaves them out"
         expected = f"{', '.join(lacking)} for the {horizon} periods after {panel.origin}, as in training"
         raise InputError("known features", expected=expected, found=f"none that reach so far ({ways})")
+
+
+def check_events(panel: Panel, known: Sequence[str], horizon: int) -> None:
+    """Say on stderr of which events in the horizon a model that knows these channels can tell nothing.
+
+    Raises InputError where an event is like a kind that the model does not know.
+    """
+    check_likes(panel, known, horizon)
+    unseen = without_prior(panel, known, horizon)
+    if unseen:
+        ways = 'say in a calendar file what they are like (like = "KIND") or their multiple (lift = 4.0)'
+        say(f"events that the model never saw, without effect on its forecasts: {', '.join(unseen)}; {ways}")
+
+
+def tell_new(panel: Panel) -> int:
+    """Say on stderr which series have no demand at all, so that their forecasts lean on others; how many."""
+    rows = np.flatnonzero(panel.no_history_S)
+    if len(rows):
+        keys = panel.keys.select(rows[:3])
+        named = [
+            f"{i} at {x} on {p}" for i, x, p in zip(keys.item, keys.location, keys.platform, strict=True)
+        ]
+        more = ", …" if len(rows) > len(named) else ""
+        say(f"forecast from what they are, without history: {len(rows):,} series ({', '.join(named)}{more})")
+    return len(rows)
 
 
 def given_stock(panel: Panel, horizon: int) -> Panel:

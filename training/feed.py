@@ -38,7 +38,9 @@ class OriginFeed(IterableDataset[Draw]):
         self, tensors: PanelTensors, model: ModelConfig, training: TrainingConfig, limit: int
     ) -> None:
         self.limit = limit
-        self._n_series = tensors.n_series
+        # Series without any demand have nothing to teach.
+        self._series_N = torch.nonzero(tensors.observed_sum_ST[:, -1] > 0)[:, 0]
+        self._series_N = self._series_N if len(self._series_N) else torch.arange(tensors.n_series)
         self._patch = model.patch
         self._oldest = model.patch * model.origins
         self._mean_age = training.half_life * model.patch / math.log(2)
@@ -57,7 +59,8 @@ class OriginFeed(IterableDataset[Draw]):
         """One batch for the current limit; ends lie at least a patch before it, so that each window has some
         truth."""
         n, device, generator = self.batch, self._device, self._generator
-        series_B = torch.randint(self._n_series, (n,), device=device, generator=generator)
+        place_B = torch.randint(len(self._series_N), (n,), device=device, generator=generator)
+        series_B = self._series_N[place_B]
         newest = max(self.limit - self._patch, 1)
         span = max(newest - min(self._oldest, newest // 2), 1)
         age_B = torch.empty(n, device=device).exponential_(1 / self._mean_age, generator=generator)

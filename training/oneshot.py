@@ -3,7 +3,7 @@
 The configuration is a small TOML file; every key may be left out:
 
     period = "day"                # hour, day or week; inferred from the times
-    calendars = ["us-retail"]     # shipped calendars whose events the model may use
+    calendars = ["us-retail", "own.toml"]    # shipped calendars and calendar files beside this one
     minutes = 5.0                 # of training at most
     steps = 3000                  # optimiser steps at most
     seed = 0
@@ -23,6 +23,7 @@ The configuration is a small TOML file; every key may be left out:
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import date
 from pathlib import Path
 from typing import Literal
 
@@ -31,13 +32,16 @@ from pydantic import Field
 
 from forecast.cli.output import say
 from forecast.demand.events.calendars import occurrences
+from forecast.demand.events.files import read_calendar
 from forecast.demand.events.grid import event_grid
+from forecast.demand.events.model import Event
 from forecast.demand.panel import STEP, EventGrid, Period, SeriesKeys
 from forecast.demand.sources.reading import FileModel, read_model, read_toml
 from forecast.demand.sources.table import TableColumns, read_table_panel
 from forecast.evaluation.rows import forecast_rows
 from forecast.model.forecaster import Forecaster
-from training.features import usable
+from forecast.model.schema import seen_events
+from training.features import check_events, tell_new, usable
 from training.files import check_output, write_parquet
 from training.jobs import fit_shown
 from training.options import training_config
@@ -62,7 +66,9 @@ def read_config(path: Path | None, flags: Mapping[str, object]) -> OneShotConfig
     """
     if path is None:
         return read_model(Path("flags"), dict(flags), OneShotConfig)
-    return read_model(path, {**read_toml(path), **flags}, OneShotConfig)
+    config = read_model(path, {**read_toml(path), **flags}, OneShotConfig)
+    beside = [str(path.parent / name) if _is_file(name) else name for name in config.calendars]
+    return config.model_copy(update={"calendars": tuple(beside)})
 
 
 def forecast_table(
@@ -77,7 +83,7 @@ def forecast_table(
 
     def grid(keys: SeriesKeys, period: Period, start: np.datetime64, n_periods: int) -> EventGrid:
         first, last = (time.astype("M8[D]").item() for time in (start, start + n_periods * STEP[period]))
-        events = [event for name in config.calendars for event in occurrences(name, first, last)]
+        events = [event for name in config.calendars for event in _occurrences(name, first, last)]
         return event_grid(events, keys, period, start, n_periods)
 
     whole, quarantined = read_table_panel(
@@ -88,6 +94,7 @@ def forecast_table(
     panel, dropped = usable(whole, horizon)
     if dropped:
         say(f"left out, not known for the {horizon} periods after {panel.origin}: {', '.join(dropped)}")
+    check_events(panel, seen_events(panel), horizon)
     training = training_config(config.minutes, config.steps, config.seed, config.device)
     bundle = fit_shown(panel, horizon, training, "training")
     rows = forecast_rows(Forecaster(bundle, config.device)(panel, horizon))
@@ -95,9 +102,21 @@ def forecast_table(
     return {
         "out": out,
         "series": panel.n_series,
+        "no_history": tell_new(panel),
         "rows": rows.height,
         "origin": str(panel.origin),
         "period": panel.period,
         "bundle": bundle.bundle_id,
         "left_out": quarantined,
     }
+
+
+def _is_file(calendar: str) -> bool:
+    return Path(calendar).suffix in (".toml", ".csv")
+
+
+def _occurrences(calendar: str, first: date, last: date) -> list[Event]:
+    """The events of a calendar file, or of a calendar by name."""
+    if _is_file(calendar):
+        return read_calendar(Path(calendar)).occurrences(first, last)
+    return occurrences(calendar, first, last)

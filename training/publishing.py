@@ -11,7 +11,7 @@ from forecast.model.forecaster import Forecaster
 from forecast.settings import load_settings
 from forecast.snapshot.pointer import move_pointer
 from forecast.snapshot.writer import write_snapshot
-from training.features import check_known
+from training.features import check_events, check_known, tell_new
 from training.registry import find, load_bundle, version_of
 
 
@@ -19,7 +19,8 @@ def publish(home: Home, *, bundle_id: str | None, cutoff: np.datetime64 | None, 
     """Score all series with a bundle (the champion's when None) and put the snapshot in place; its id.
 
     Raises NotFoundError without a champion, a bundle or demand; InputError for a cutoff outside of it, and
-    where known features that the model was trained with do not reach over the horizon.
+    where known features that the model was trained with do not reach over the horizon or an event is like a
+    kind that it does not know.
     """
     if bundle_id is None:
         champion = find(home)
@@ -30,6 +31,8 @@ def publish(home: Home, *, bundle_id: str | None, cutoff: np.datetime64 | None, 
     horizon = bundle.config.horizon
     panel = load_panel(home, cutoff=cutoff, horizon=horizon)
     check_known(bundle.schema, panel, horizon)
+    check_events(panel, bundle.schema.events, horizon)
+    tell_new(panel)
     forecasts = Forecaster(bundle, device)(panel, horizon)
     first, last = (panel.time(i).astype("M8[D]").item() for i in (0, panel.events.intensity_GLE.shape[1]))
     events = load_events(home, load_settings(home), first, last)

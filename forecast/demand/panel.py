@@ -53,11 +53,16 @@ class EventGrid:
 
     A channel is an event kind and a phase, named `kind/phase` (`double-11/day`, `double-11/pre-sale`). The
     grid reaches beyond the known periods so that the approach to an event just after the horizon is seen.
+
+    Of kinds that a model has not seen: `like` names the kind that a kind resembles; `lift_GLE` is the
+    expected multiple of ordinary demand by period, 1 where nothing is said, None where nowhere is.
     """
 
     names: tuple[str, ...]
     intensity_GLE: Floats
     group_S: NDArray[np.int32]
+    like: Mapping[str, str] = field(default_factory=dict)
+    lift_GLE: Floats | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,6 +114,18 @@ class Panel:
         return min(
             (int(v.shape[1]) for v in self.known.values()), default=int(self.events.intensity_GLE.shape[1])
         )
+
+    @property
+    def no_history_S(self) -> NDArray[np.bool_]:
+        """Which series have no demand at all: not one period that was observed and not sold out all along.
+
+        Such a series is known by its keys, labels and known features alone.
+        """
+        seen_ST = np.isfinite(self.demand_ST)
+        if self.stocked_out_ST is not None:
+            seen_ST &= ~(self.stocked_out_ST >= 1)
+        none_S: NDArray[np.bool_] = ~np.any(seen_ST, axis=1)
+        return none_S
 
     @property
     def origin(self) -> np.datetime64:

@@ -29,8 +29,9 @@ class Known:
 
 @dataclass(frozen=True, kw_only=True)
 class Summary:
-    """What is there. Shares are of series-periods: missing of all, zeros and stocked out of those observed.
+    """What is there. no_history: series without any demand.
 
+    Shares are of series-periods: missing of all, zeros and stocked out of those observed.
     demand_missing: rows of imported tables, up to their last demand, in which the demand is missing.
     promoted: share of series-periods with a promotion; None when no known feature tells.
     first, last: span of the demand; known_until: the last period with known features. events: occurrences
@@ -39,6 +40,7 @@ class Summary:
 
     version: str
     series: int
+    no_history: int
     items: int
     locations: int
     platforms: int
@@ -74,6 +76,7 @@ def summarize(home: Home) -> Summary:
     return Summary(
         version=panel.data_version,
         series=panel.n_series,
+        no_history=int(panel.no_history_S.sum()),
         items=_distinct(panel.keys.item),
         locations=_distinct(panel.keys.location),
         platforms=_distinct(panel.keys.platform),

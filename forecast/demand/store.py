@@ -52,7 +52,8 @@ LEDGER = pl.Schema(
         **{f"{table}_version": pl.Int64() for table in TABLES},
     }
 )
-"""Columns of the ledger. first, last: span of the demand; known_last: the last period with any row."""
+"""Columns of the ledger. first, last: span of the demand, null where a table of new series or plans brought
+none; known_last: the last period with any row."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,7 +120,9 @@ class DemandStore:
     def demand_missing(self, number: int) -> int:
         """Rows of table import `number`, up to its last demand, in which the demand is missing."""
         row = self.ledger().row(number - 1, named=True)
-        return count_missing(self.demand_files(number), row["last"]) if row["kind"] == "table" else 0
+        if row["kind"] != "table" or row["last"] is None:
+            return 0
+        return count_missing(self.demand_files(number), row["last"])
 
     def size_on_disk(self) -> int:
         """Bytes of all files below the folder."""
@@ -147,9 +150,10 @@ class DemandStore:
             ids = self._add_series(incoming, number)
             tally = Tally()
             write_chunks(self.folder / "demand", _stream(incoming, ids, tally), incoming.known, number)
-            if tally.last is None:
+            latest = tally.last if ledger.is_empty() or incoming.kind == "orders" else tally.known_last
+            if latest is None:
                 raise InputError(incoming.source, expected="at least one period with demand", found="none")
-            _check_alignment(ledger, tally.last, incoming.period)
+            _check_alignment(ledger, latest, incoming.period)
             if incoming.kind == "orders":
                 self._check_overlap(ledger, incoming, number)
                 write_lines(self.folder / "lines", incoming.lines, number)

@@ -43,12 +43,17 @@ def _waves(phase: NDArray[np.float64], n: int) -> NDArray[np.float64]:
     return np.concatenate([np.sin(angles), np.cos(angles)], axis=1)
 
 
-def analog_periods(events_GLE: Floats, *, horizon: int, year: int, reach: int) -> NDArray[np.int64]:
+def analog_periods(
+    events_GLE: Floats, *, horizon: int, year: int, reach: int, borrowed_GLE: Floats | None = None
+) -> NDArray[np.int64]:
     """(G, L) index of the past period most like each period: the same place around the same event last time,
     else a year before.
 
     Always at least `horizon` before the period, so that it has been observed at every origin that asks; -1
     where the past does not reach. Where events overlap, the nearer one decides, then the stronger.
+
+    borrowed_GLE: events of other kinds, at the channels of the kinds that they are like: the periods around
+    one resemble those around the last event of that kind, at whatever time of the year it was.
     """
     n_groups, n, n_events = events_GLE.shape
     result = np.tile(np.arange(n) - year, (n_groups, 1))
@@ -56,6 +61,8 @@ def analog_periods(events_GLE: Floats, *, horizon: int, year: int, reach: int) -
         best = np.full(n, np.inf)
         for e in range(n_events):
             _follow_event(events_GLE[g, :, e], result[g], best, horizon, year, reach)
+            if borrowed_GLE is not None:
+                _follow_like(events_GLE[g, :, e], borrowed_GLE[g, :, e], result[g], best, horizon, reach)
     result[result < 0] = -1
     return result
 
@@ -69,16 +76,49 @@ def _follow_event(
     reach: int,
 ) -> None:
     """Point the periods around each occurrence to the same place around the one before (in place)."""
-    active = np.concatenate([[0], (strength_L > 0).astype(np.int8), [0]])
-    starts = np.flatnonzero(np.diff(active) == 1)
-    ends = np.flatnonzero(np.diff(active) == -1)
+    starts, ends = _runs(strength_L)
     for i in range(1, len(starts)):
         gap = starts[i] - starts[i - 1]
         if gap < horizon or abs(gap - year) > 0.15 * year:
             continue
-        span = np.arange(max(starts[i] - reach, 0), min(ends[i] + reach, len(strength_L)))
-        outside = np.maximum(np.maximum(starts[i] - span, span - ends[i] + 1), 0)
-        distance = outside - 1e-3 * strength_L[starts[i]]
-        nearer = distance < best_L[span]
-        best_L[span[nearer]] = distance[nearer]
-        analog_L[span[nearer]] = span[nearer] - gap
+        _point_back(strength_L, (starts[i], ends[i]), gap, analog_L, best_L, reach)
+
+
+def _follow_like(
+    own_L: Floats,
+    borrowed_L: Floats,
+    analog_L: NDArray[np.int64],
+    best_L: NDArray[np.float64],
+    horizon: int,
+    reach: int,
+) -> None:
+    """Point the periods around each borrowing event to the same place around the last own one (in place)."""
+    own, _ = _runs(own_L)
+    for start, end in zip(*_runs(borrowed_L), strict=True):
+        earlier = own[own <= start - horizon]
+        if len(earlier):
+            _point_back(borrowed_L, (start, end), start - earlier[-1], analog_L, best_L, reach)
+
+
+def _runs(strength_L: Floats) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """First periods of the runs in which a channel is on, and the periods after their last."""
+    active = np.concatenate([[0], (strength_L > 0).astype(np.int8), [0]])
+    return np.flatnonzero(np.diff(active) == 1), np.flatnonzero(np.diff(active) == -1)
+
+
+def _point_back(
+    strength_L: Floats,
+    run: tuple[int, int],
+    gap: int,
+    analog_L: NDArray[np.int64],
+    best_L: NDArray[np.float64],
+    reach: int,
+) -> None:
+    """Point the periods around a run `gap` back, where no nearer or stronger event has pointed elsewhere."""
+    start, end = run
+    span = np.arange(max(start - reach, 0), min(end + reach, len(strength_L)))
+    outside = np.maximum(np.maximum(start - span, span - end + 1), 0)
+    distance = outside - 1e-3 * strength_L[start]
+    nearer = distance < best_L[span]
+    best_L[span[nearer]] = distance[nearer]
+    analog_L[span[nearer]] = span[nearer] - gap

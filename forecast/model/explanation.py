@@ -12,7 +12,8 @@ weekday      that forecast's own deviation from its week (the history shows the 
              what the calendar's weekday adds; with the hour of the day where periods are hours
 season       time of the month and of the year, and what the same time a year before was like
 NAME         each known feature: price, promotion ...
-event        the response around events, and what the same event did the last time
+event        the response around events, and what the same event did the last time; the multiple that the
+             calendar expects of a kind that the model never saw
 stock-out    the forecast that knows which periods had sold out, minus the one that takes their sales for
              demand (of this series and of those that its level is compared with)
 
@@ -42,6 +43,7 @@ from torch.nn import functional as F
 from forecast.demand.panel import STEP, Panel, Period, SeriesKeys
 from forecast.model.calendar import cycle_columns
 from forecast.model.forecaster import SCORING_BATCH, Forecaster
+from forecast.model.priors import prior_lift
 from forecast.model.tensors import PanelTensors, build_tensors
 from forecast.model.windows import Windows, gather_windows
 
@@ -106,6 +108,9 @@ def explain(forecaster: Forecaster, panel: Panel, rows: Sequence[int], horizon: 
     parts[STOCK] = np.zeros_like(base_RH)
     if has_stock_outs:
         parts[STOCK] = _Ablation(forecaster, panel, rows, horizon).mean(names) - everything_RH
+    lift_GH = prior_lift(panel, forecaster.bundle.schema.events, everything_RH.shape[1])
+    if lift_GH is not None:
+        parts[EVENT] += (lift_GH[panel.events.group_S[rows]] - 1) * (everything_RH + parts[STOCK])
     return Explanation(
         period=panel.period,
         origin=panel.origin,

@@ -19,6 +19,7 @@ from forecast.forecasts import Forecasts
 from forecast.model.allocation import keep_large_blocks
 from forecast.model.bundle import Bundle
 from forecast.model.ensemble import Ensemble
+from forecast.model.priors import prior_lift
 from forecast.model.tensors import PanelTensors, build_tensors
 from forecast.model.windows import gather_windows
 
@@ -95,6 +96,10 @@ class Forecaster:
         for rows, mean_BOH, quantiles_BOHQ in score(self.network, tensors, panel.n_periods, 1):
             mean_SH[rows] = mean_BOH[:, 0, :horizon].cpu().numpy()
             quantiles_SHQ[rows] = quantiles_BOHQ[:, 0, :horizon].cpu().numpy()
+        lift_GH = prior_lift(panel, self.bundle.schema.events, horizon)
+        if lift_GH is not None:
+            mean_SH *= lift_GH[panel.events.group_S]
+            quantiles_SHQ *= lift_GH[panel.events.group_S][:, :, None]
         if self.bundle.schema.integer:
             # Demand that comes in whole units has whole quantiles.
             np.round(quantiles_SHQ, out=quantiles_SHQ)

@@ -16,9 +16,9 @@ from torch import Tensor
 from forecast.demand.panel import Panel
 from forecast.model.config import ModelConfig
 
-ITEM, PLACE, DEPARTMENT, ALL = range(4)
+ITEM, PLACE, DEPARTMENT, ALL, LOCATION = range(5)
 """Groups of each series: its item at all locations, its first static (a department) at its location, that
-static at all locations, and all series."""
+static at all locations, all series, and its whole location."""
 N_GROUPS = 2
 """The first of them, whose course is a feature; the wider ones only tell the level of a series without
 history."""
@@ -43,7 +43,8 @@ def series_groups(panel: Panel) -> NDArray[np.int64]:
         department = next(iter(panel.statics.values())).astype(str)
         place = np.char.add(np.char.add(place, "\x1f"), department)
     groups, n = [], 0
-    for labels in (panel.keys.item.astype(str), place, department, everything):
+    item, location = panel.keys.item.astype(str), panel.keys.location.astype(str)
+    for labels in (item, place, department, everything, location):
         names, number_S = np.unique(labels, return_inverse=True)
         groups.append(number_S + n)
         n += len(names)
@@ -106,7 +107,7 @@ def prior_level(sums: GroupSums, ends_BW: Tensor, config: ModelConfig) -> Tensor
 
     The level of its department, times how much more its item sells than the department, times how much
     more the department sells at its location; a group with little history counts for little, one without
-    for nothing.
+    for nothing. Of a department that nobody has sold yet the whole location tells how much more it sells.
     """
     n = config.scale * config.patch
 
@@ -115,8 +116,12 @@ def prior_level(sums: GroupSums, ends_BW: Tensor, config: ModelConfig) -> Tensor
         return (total_BW + PRIOR * towards_BW) / (count_BW + PRIOR)
 
     total_BW, count_BW = _total(sums, ALL, ends_BW, n)
-    department_BW = shrunk(DEPARTMENT, total_BW / count_BW.clamp(min=1))
-    item_BW, place_BW = shrunk(ITEM, department_BW), shrunk(PLACE, department_BW)
+    all_BW = total_BW / count_BW.clamp(min=1)
+    department_BW = shrunk(DEPARTMENT, all_BW)
+    size_BW = shrunk(LOCATION, all_BW) / all_BW.clamp(min=1e-6)
+    new_BW = _total(sums, DEPARTMENT, ends_BW, n)[1] <= 0
+    expected_BW = torch.where(new_BW & (all_BW > 0), department_BW * size_BW, department_BW)
+    item_BW, place_BW = shrunk(ITEM, department_BW), shrunk(PLACE, expected_BW)
     return (item_BW * place_BW / department_BW.clamp(min=1e-6)).float()
 
 
@@ -148,7 +153,7 @@ def _total(sums: GroupSums, g: int, end_BO: Tensor, n: int) -> tuple[Tensor, Ten
     own = over(hidden.sum_ST, own_B), over(hidden.count_ST, own_B)
     total_BO = total_BO - torch.where(whole_B1, place[0], own[0])
     count_BO = count_BO - torch.where(whole_B1, place[1], own[1])
-    there_B1 = kind_B1 != {ITEM: NEW_ITEM, PLACE: NEW_PLACE}.get(g, 0)
+    there_B1 = kind_B1 != {ITEM: NEW_ITEM, PLACE: NEW_PLACE, LOCATION: NEW_PLACE}.get(g, 0)
     # Less than half a period is what rounding leaves of a series that was alone in its group.
     there_BO = there_B1 & (count_BO > 0.5)
     return total_BO.clamp(min=0) * there_BO, count_BO * there_BO
@@ -156,13 +161,14 @@ def _total(sums: GroupSums, g: int, end_BO: Tensor, n: int) -> tuple[Tensor, Ten
 
 def identities(panel: Panel, codes_SN: NDArray[np.int64]) -> NDArray[np.bool_]:
     """(K, N) whether a static column is another name of the item (row NEW_ITEM) or of the location (row
-    NEW_PLACE): different for different ones."""
+    NEW_PLACE): different for different ones. Labels that the model does not know (code 0) do not count."""
     result = np.zeros((NEW_PLACE + 1, codes_SN.shape[1]), np.bool_)
     for kind, labels in ((NEW_ITEM, panel.keys.item), (NEW_PLACE, panel.keys.location)):
         _, number_S = np.unique(labels, return_inverse=True)
-        n_labels = int(number_S.max(initial=0)) + 1
         for n in range(codes_SN.shape[1]):
-            n_codes = len(np.unique(codes_SN[:, n]))
-            n_pairs = len(np.unique(codes_SN[:, n] * n_labels + number_S))
+            known_S = codes_SN[:, n] > 0
+            code_S, label_S = codes_SN[known_S, n], number_S[known_S]
+            n_codes, n_labels = len(np.unique(code_S)), len(np.unique(label_S))
+            n_pairs = len(np.unique(np.stack([code_S, label_S]), axis=1).T)
             result[kind, n] = 1 < n_codes == n_labels == n_pairs
     return result

@@ -50,18 +50,21 @@ class FeatureSchema:
 
     @classmethod
     def fit(cls, panel: Panel, horizon: int) -> Self:
-        """Learn ranges and labels. Keys count as static features where several series share them."""
+        """Learn ranges and labels. Keys count as static features where several series share them.
+
+        Labels of series without any demand are not learned: no weight would ever be trained for them.
+        """
+        seen_S = ~panel.no_history_S
         known = tuple(_fit_known(name, values, panel.n_periods) for name, values in panel.known.items())
         statics = []
         for name, labels in _static_columns(panel).items():
-            found = np.unique(labels)
-            if 1 < len(found) <= panel.n_series // 2:
+            found = np.unique(labels[seen_S])
+            if 1 < len(found) <= seen_S.sum() // 2:
                 statics.append(StaticFeature(name=name, labels=tuple(map(str, found))))
         sample = panel.demand_ST[:: max(1, panel.n_series // 1000)]
         sample = sample[np.isfinite(sample)]
         integer = bool((sample == np.round(sample)).all())
-        active = (panel.events.intensity_GLE[:, : panel.n_periods] != 0).any(axis=(0, 1))
-        events = tuple(n for n, a in zip(panel.events.names, active, strict=True) if a)
+        events = seen_events(panel)
         return cls(horizon=horizon, known=known, statics=tuple(statics), events=events, integer=integer)
 
     def standardise(self, panel: Panel, horizon: int) -> Floats:
@@ -137,6 +140,12 @@ class FeatureSchema:
             events=tuple(data["events"]),
             integer=data["integer"],
         )
+
+
+def seen_events(panel: Panel) -> tuple[str, ...]:
+    """The channels that a model trained on the panel has seen: those that were on at some time in it."""
+    active = (panel.events.intensity_GLE[:, : panel.n_periods] != 0).any(axis=(0, 1))
+    return tuple(n for n, a in zip(panel.events.names, active, strict=True) if a)
 
 
 def _static_columns(panel: Panel) -> dict[str, NDArray[np.str_]]:

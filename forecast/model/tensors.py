@@ -17,6 +17,7 @@ from forecast.demand.panel import Panel
 from forecast.model.calendar import analog_periods, calendar_features
 from forecast.model.config import ModelConfig
 from forecast.model.groups import group_running_sum, identities, series_groups
+from forecast.model.priors import borrowed_events
 from forecast.model.schema import FeatureSchema
 from forecast.model.stockouts import seen_demand
 
@@ -86,7 +87,16 @@ def build_tensors(
     calendar = calendar_features(panel.period, panel.start, n_calendar)
     events = _pad_events(panel, schema, n_calendar)
     unions, lift = _union_lifts(panel, demand, observed, BASE_PATCHES[panel.period] * config.patch)
-    analog = analog_periods(events, horizon=config.horizon, year=config.year, reach=config.event_reach)
+    borrowed = borrowed_events(panel.events, schema.events, n_calendar)
+    analog = analog_periods(
+        events,
+        horizon=config.horizon,
+        year=config.year,
+        reach=config.event_reach,
+        borrowed_GLE=borrowed,
+    )
+    if borrowed is not None:
+        events = np.maximum(events, borrowed)
 
     def tensor(array: NDArray[np.generic]) -> Tensor:
         return torch.from_numpy(np.ascontiguousarray(array)).to(device)

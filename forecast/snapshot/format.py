@@ -1,7 +1,8 @@
 """The format of a snapshot: a folder of arrays that are mapped into memory, a table of series and a manifest.
 
     manifest.json      what it is, and the size and SHA-256 of every other file
-    series.arrow       keys, static categories and summaries of the S series (Arrow IPC file, uncompressed)
+    series.arrow       keys, static categories and summaries of the S series (Arrow IPC file, uncompressed);
+                       `no_history`: which of them had no demand at all (snapshots of old do not say)
     events.json        phases of events within history and horizon, with the groups of series that they touch
     mean.npy           (S, H) float32, units
     quantiles.npy      (S, H, Q) float16, shares of `scale`
@@ -34,6 +35,7 @@ from forecast.forecasts import Floats
 FORMAT: Final = 1
 MANIFEST: Final = "manifest.json"
 SERIES: Final = "series.arrow"
+NO_HISTORY: Final = "no_history"
 EVENTS: Final = "events.json"
 ARRAYS: Final = ("mean", "quantiles", "scale", "ranks", "history", "group")
 FILES: Final = (SERIES, EVENTS, *(f"{name}.npy" for name in ARRAYS))

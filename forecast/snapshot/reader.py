@@ -18,6 +18,7 @@ from forecast.snapshot.format import (
     EVENTS,
     FILES,
     MANIFEST,
+    NO_HISTORY,
     SERIES,
     EventSpan,
     Manifest,
@@ -35,12 +36,14 @@ class Snapshot:
     memory maps.
 
     packed_SHQ and scale_S hold the quantiles (see `format`); read them by `quantiles`. statics: static
-    categories by name.
+    categories by name. no_history_S: which series had no demand at all up to the origin, so that they were
+    forecast from what they are; none in a snapshot that does not say.
     """
 
     manifest: Manifest
     keys: SeriesKeys
     statics: dict[str, NDArray[np.str_]]
+    no_history_S: NDArray[np.bool_]
     summary: Summary
     spans: tuple[EventSpan, ...]
     mean_SH: Floats
@@ -73,6 +76,7 @@ class Snapshot:
             manifest=manifest,
             keys=SeriesKeys(item=columns["item"], location=columns["location"], platform=columns["platform"]),
             statics={c.removeprefix("static:"): v for c, v in columns.items() if c.startswith("static:")},
+            no_history_S=columns.get(NO_HISTORY, np.zeros(s, np.bool_)),
             summary=Summary(**{name: columns[f"summary:{name}"] for name in names}),
             spans=_read_events(folder / EVENTS),
             mean_SH=_map(folder / "mean.npy", (s, h), np.float32),

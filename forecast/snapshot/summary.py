@@ -42,7 +42,8 @@ class Summary:
     zeros_S: share of recent periods without demand; NaN when nothing was observed.
     peak_S: index of the strongest period of the horizon; peak_mean_S its expected demand, units.
     ratio_S: peak_mean over the base, which counts as one unit within the recent window at least, so that a
-        series that hardly ever sold does not look like a surge.
+        series that hardly ever sold does not look like a surge. Where nothing was observed, over the median
+        of the horizon: what is new is no surge.
     """
 
     total_S: Floats
@@ -73,7 +74,8 @@ def summarise(forecasts: Forecasts, panel: Panel) -> Summary:
     zeros_S = _divide((observed_SN & (recent_SN == 0)).sum(axis=1), seen_S)
     peak_S = forecasts.mean_SH.argmax(axis=1).astype(np.int32)
     peak_mean_S = forecasts.mean_SH.max(axis=1)
-    floor_S = np.fmax(base_S, 1 / n)
+    usual_S = np.where(seen_S > 0, base_S, np.median(forecasts.mean_SH, axis=1))
+    floor_S = np.fmax(usual_S, 1 / n)
     return Summary(
         total_S=forecasts.mean_SH.sum(axis=1, dtype=np.float64).astype(np.float32),
         base_S=base_S,

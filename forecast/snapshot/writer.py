@@ -28,6 +28,7 @@ from forecast.snapshot.format import (
     FORMAT,
     HISTORY,
     MANIFEST,
+    NO_HISTORY,
     SERIES,
     FileEntry,
     Manifest,
@@ -134,6 +135,7 @@ def _write_series(path: Path, panel: Panel, summary: Summary) -> None:
         "item": panel.keys.item,
         "location": panel.keys.location,
         "platform": panel.keys.platform,
+        NO_HISTORY: panel.no_history_S,
         **{f"static:{name}": labels for name, labels in panel.statics.items()},
         **{f"summary:{name}": values for name, values in asdict(summary).items()},
     }

@@ -10,6 +10,8 @@ import pytest
 from command_line import known_options, parse
 from conftest import README, Surgecast, readme_blocks
 
+from forecast.demand.events.files import parse_toml
+
 LINES = [
     line for block in readme_blocks() if block.language == "bash" for line in block.text.splitlines() if line
 ]
@@ -51,6 +53,12 @@ def toml_block(name: str) -> str:
     """The TOML file that the README shows under a name."""
     (text,) = (block.text for block in readme_blocks() if block.text.startswith(f"# {name}\n"))
     return text
+
+
+def test_the_calendar_of_new_surges_is_one() -> None:
+    like, lifted = parse_toml(toml_block("festival.toml"), "festival.toml").events
+    assert (like.like, like.intensity) == ("618", 0.5)
+    assert [(spell.name, spell.lift) for spell in lifted.spells] == [("day", 4.0), ("warm-up", 0.8)]
 
 
 def test_growing_exports_of_order_lines_work_as_written(

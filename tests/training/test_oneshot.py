@@ -219,3 +219,38 @@ def test_wrong_flags_are_refused_before_any_work(shop: Shop, capsys: pytest.Capt
     shop.out = shop.folder / "nowhere" / "out.parquet"
     assert shop.forecast(table()) == 2
     assert "expected an existing folder" in capsys.readouterr().err
+
+
+FLASH = '[[event]]\nkind = "flash"\nstart = 2024-03-03\n'
+
+
+def test_a_kind_never_seen_has_the_lift_of_a_calendar_file(
+    shop: Shop, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shop.config.write_text(f'calendars = ["own.toml"]\n{SETTINGS}')
+    (shop.folder / "own.toml").write_text(FLASH)
+    assert shop.forecast(table()) == 0
+    told = capsys.readouterr().err
+    assert "never saw, without effect on its forecasts: flash;" in told
+    assert 'like = "KIND"' in told
+    assert "lift = " in told
+    base = shop.rows()["mean"].to_numpy().reshape(2, 5)
+    (shop.folder / "own.toml").write_text(f"{FLASH}lift = 4\n")
+    assert shop.forecast(table()) == 0
+    assert "never saw" not in capsys.readouterr().err
+    lifted = shop.rows()["mean"].to_numpy().reshape(2, 5)
+    np.testing.assert_allclose(lifted / base, [[1, 1, 4, 1, 1]] * 2, rtol=1e-5)
+
+
+def test_a_like_that_the_table_never_saw_is_refused_before_training(
+    shop: Shop, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shop.config.write_text(f'calendars = ["us-retail", "own.toml"]\n{SETTINGS}')
+    (shop.folder / "own.toml").write_text(f'{FLASH}like = "valentines"\n')
+    assert shop.forecast(table()) == 1
+    error = capsys.readouterr().err.splitlines()[-1]
+    assert error.startswith("error: like of the event kind flash: expected a kind that the model knows")
+    assert "did you mean valentine?" in error
+    (shop.folder / "own.toml").write_text(f'{FLASH}like = "valentine"\n')
+    assert shop.forecast(table()) == 0
+    assert "flash" not in capsys.readouterr().err

@@ -58,11 +58,12 @@ def list_events(
             _span(event.start, event.end),
             _phases(event),
             event.intensity,
+            _prior(event),
             _scope(event),
         )
         for event in found
     ]
-    print_table(("event", "kind", "days", "phases", "intensity", "where"), rows)
+    print_table(("event", "kind", "days", "phases", "intensity", "if new", "where"), rows)
     if not found:
         from forecast.cli.output import say
 
@@ -113,10 +114,18 @@ def _record(event: Event) -> dict[str, object]:
         "name": event.name,
         "kind": event.kind,
         "intensity": event.intensity,
+        "like": event.like,
+        "lift": event.lift,
         "platforms": event.platforms,
         "locations": event.locations,
         "phases": [
-            {"phase": spell.name, "start": spell.start, "end": spell.end, "intensity": spell.intensity}
+            {
+                "phase": spell.name,
+                "start": spell.start,
+                "end": spell.end,
+                "intensity": spell.intensity,
+                "lift": spell.lift,
+            }
             for spell in event.spells
         ],
     }
@@ -128,6 +137,13 @@ def _span(start: object, end: object) -> str:
 
 def _phases(event: Event) -> str:
     return ", ".join(f"{phase.name} {_span(phase.start, phase.end)}" for phase in event.phases) or "–"
+
+
+def _prior(event: Event) -> str | None:
+    """What is expected of the event as long as no model has seen its kind."""
+    if event.like is not None:
+        return f"like {event.like}"
+    return None if event.lift is None else f"× {event.lift:g}"
 
 
 def _scope(event: Event) -> str:

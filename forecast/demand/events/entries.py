@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import difflib
+import math
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date, datetime
 
-from forecast.demand.events.model import Event, Phase
+from forecast.demand.events.model import DAY, Event, Phase, check_lift
 from forecast.demand.events.rules import Offsets, Rule
 from forecast.errors import InputError
 
-EVENT_KEYS = ("name", "kind", "start", "end", "platforms", "locations", "intensity", "phase")
-PHASE_KEYS = ("name", "start", "end", "intensity")
+EVENT_KEYS = ("name", "kind", "start", "end", "platforms", "locations", "intensity", "phase", "like", "lift")
+PHASE_KEYS = ("name", "start", "end", "intensity", "lift")
 RULE_KEYS = (
     "name", "kind", "date", "days", "phases", "platforms", "locations", "intensity", "since", "until",
+    "like", "lift",
 )  # fmt: skip
 
 
@@ -66,6 +68,19 @@ class Entry:
             raise self.error(key, "a number", repr(value))
         return float(value)
 
+    def multiple(self) -> float | None:
+        """The lift, if one is given."""
+        if "lift" not in self.values:
+            return None
+        value = self.number("lift", 1.0)
+        with self.located():
+            check_lift(value)
+        return value
+
+    def borrowed(self) -> str | None:
+        """The kind that this one is like, if one is given."""
+        return self.text("like") if "like" in self.values else None
+
     def year(self, key: str, default: int) -> int:
         """A year as an integer."""
         value = self.values.get(key, default)
@@ -96,7 +111,7 @@ class Entry:
         self.check_keys(EVENT_KEYS)
         start = self.day("start")
         kind = self.text("kind")
-        with self._located():
+        with self.located():
             return Event(
                 name=self.text("name") if "name" in self.values else f"{kind} {start.year}",
                 kind=kind,
@@ -105,28 +120,39 @@ class Entry:
                 platforms=self.texts("platforms"),
                 locations=self.texts("locations"),
                 intensity=self.number("intensity", 1.0),
-                phases=tuple(self._phases()),
+                phases=tuple(self._phases(self.multiple())),
+                like=self.borrowed(),
+                lift=self.multiple(),
             )
 
-    def _phases(self) -> list[Phase]:
+    def _phases(self, lift: float | None) -> list[Phase]:
         tables = self.values.get("phase", [])
         if not isinstance(tables, list) or not all(isinstance(table, dict) for table in tables):
             raise self.error("phase", "tables [[event.phase]]", repr(tables))
         return [
-            Entry(where=f"{self.where}, phase {number}", values=table).phase()
+            Entry(where=f"{self.where}, phase {number}", values=table).phase(lift)
             for number, table in enumerate(tables, start=1)
         ]
 
-    def phase(self) -> Phase:
-        """The entry as a phase of an event."""
+    def phase(self, lift: float | None = None) -> Phase:
+        """The entry as a phase of an event of that lift.
+
+        A phase without a lift of its own has the event's to the power of its intensity, where that is given.
+        Where neither is, its demand is ordinary; further days of the event are like the others.
+        """
         self.check_keys(PHASE_KEYS)
         start = self.day("start")
-        with self._located():
+        own, intensity = self.multiple(), self.number("intensity", 1.0)
+        scaled = "intensity" in self.values or self.values.get("name") == DAY
+        if own is None and lift is not None:
+            own = _power(lift, intensity) if scaled else 1.0
+        with self.located():
             return Phase(
                 name=self.text("name"),
                 start=start,
                 end=self.day("end", start),
-                intensity=self.number("intensity", 1.0),
+                intensity=intensity,
+                lift=own,
             )
 
     def rule(self) -> Rule:
@@ -136,7 +162,7 @@ class Entry:
         if not isinstance(phases, dict):
             raise self.error("phases", "a table of phases", repr(phases))
         kind = self.text("kind")
-        with self._located():
+        with self.located():
             return Rule(
                 name=self.text("name") if "name" in self.values else kind,
                 kind=kind,
@@ -148,10 +174,12 @@ class Entry:
                 intensity=self.number("intensity", 1.0),
                 since=self.year("since", date.min.year),
                 until=self.year("until", date.max.year),
+                like=self.borrowed(),
+                lift=self.multiple(),
             )
 
     @contextmanager
-    def _located(self) -> Iterator[None]:
+    def located(self) -> Iterator[None]:
         """Say where in the file the field stands about which an event, a phase or a rule complains."""
         try:
             yield
@@ -159,3 +187,10 @@ class Entry:
             if error.field.startswith(self.where):
                 raise
             raise self.error(error.field, error.expected, error.found) from error
+
+
+def _power(lift: float, intensity: float) -> float:
+    try:
+        return math.pow(lift, intensity)
+    except OverflowError:
+        return math.inf  # which the phase refuses

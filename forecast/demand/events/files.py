@@ -9,11 +9,16 @@ end = 2026-11-11                    # default: start
 platforms = ["tmall", "taobao"]     # glob patterns; default: all
 locations = ["shanghai-*"]
 intensity = 3.0                     # 1 is ordinary; default 1
+like = "618"                        # for a new kind: it borrows this kind's response, memory and, without
+                                    # its own, phases; intensity 1 is then as strong as that kind
+lift = 4.0                          # or instead: the expected multiple of ordinary demand on its days
 
 [[event.phase]]                     # as many as there are; their intensity multiplies the event's
 name = "pre-sale"                   # pre-sale, warm-up, day or after
 start = 2026-10-20
 end = 2026-10-31
+intensity = 0.5                     # default 1; where it is given, the lift is the event's ** intensity
+lift = 1.5                          # or the phase's own; where neither is given, demand is ordinary
 
 [[rule]]                            # an event of every year
 kind = "mid-autumn"
@@ -23,8 +28,12 @@ phases = { warm-up = [-14, -1] }
 since = 2015                        # first and last year, if any
 ```
 
+Rules may have like and lift too; demand in their phases is then ordinary. Both count only as long as a model
+has not seen the kind (and phase) in training; then what it has learned counts.
+
 CSV columns: kind, start (required), name, end, phase (default `day`), platforms, locations (patterns
-separated by `|`), intensity. Rows of other phases belong to the event that has the same kind and name.
+separated by `|`), intensity, like, lift. Rows of other phases belong to the event that has the same kind and
+name.
 """
 
 from __future__ import annotations
@@ -40,12 +49,23 @@ from pathlib import Path
 from typing import Final
 
 from forecast.demand.events.entries import Entry
-from forecast.demand.events.model import DAY, Event, Phase
+from forecast.demand.events.model import DAY, Event
 from forecast.demand.events.rules import Rule
 from forecast.errors import InputError, NotFoundError
 
-CSV_COLUMNS: Final = ("name", "kind", "start", "end", "phase", "platforms", "locations", "intensity")
-SPELL_KEYS: Final = ("start", "end", "intensity")
+CSV_COLUMNS: Final = (
+    "name",
+    "kind",
+    "start",
+    "end",
+    "phase",
+    "platforms",
+    "locations",
+    "intensity",
+    "like",
+    "lift",
+)
+SPELL_KEYS: Final = ("start", "end", "intensity", "lift")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -124,7 +144,7 @@ def parse_csv(text: str, source: str) -> Calendar:
                 f"{source}, line 1", expected=f"columns {', '.join(CSV_COLUMNS)}", found=repr(column)
             )
     events: dict[tuple[str, str], Event] = {}
-    phases: list[tuple[Entry, tuple[str, str], Phase]] = []
+    phases: list[tuple[Entry, tuple[str, str]]] = []
     for row in reader:
         entry = _csv_entry(row, f"{source}, line {reader.line_num}")
         values = dict(entry.values)
@@ -137,11 +157,14 @@ def parse_csv(text: str, source: str) -> Calendar:
             events[owner] = replace(entry, values=values).event()
         else:
             spell = {"name": phase} | {key: cell for key, cell in values.items() if key in SPELL_KEYS}
-            phases.append((entry, owner, replace(entry, values=spell).phase()))
-    for entry, owner, found in phases:
+            phases.append((replace(entry, values=spell), owner))
+            phases[-1][0].phase()
+    for entry, owner in phases:
         if owner not in events:
             raise entry.error("phase", f"a row of the phase {DAY!r} with the same kind and name", "none")
-        events[owner] = replace(events[owner], phases=(*events[owner].phases, found))
+        with entry.located():
+            found = entry.phase(events[owner].lift)
+            events[owner] = replace(events[owner], phases=(*events[owner].phases, found))
     if not events:
         raise InputError(source, expected="at least one row", found="none")
     return Calendar(events=tuple(events.values()))
@@ -156,11 +179,11 @@ def _csv_entry(row: dict[str | None, str | list[str] | None], where: str) -> Ent
             continue
         if column in ("platforms", "locations"):
             values[column] = [part.strip() for part in cell.split("|") if part.strip()]
-        elif column == "intensity":
+        elif column in ("intensity", "lift"):
             try:
                 values[column] = float(cell)
             except ValueError as error:
-                raise InputError(f"{where}: intensity", expected="a number", found=repr(cell)) from error
+                raise InputError(f"{where}: {column}", expected="a number", found=repr(cell)) from error
         else:
             values[column] = cell.strip()
     return Entry(where=where, values=values)
@@ -187,9 +210,15 @@ def _event_toml(event: Event) -> str:
         if patterns:
             lines.append(f"{key} = [{', '.join(map(_quoted, patterns))}]")
     lines.append(f"intensity = {event.intensity!r}")
+    if event.like is not None:
+        lines.append(f"like = {_quoted(event.like)}")
+    if event.lift is not None:
+        lines.append(f"lift = {event.lift!r}")
     for phase in event.phases:
         lines += ["", "[[event.phase]]", f"name = {_quoted(phase.name)}", f"start = {phase.start}"]
         lines += [f"end = {phase.end}", f"intensity = {phase.intensity!r}"]
+        if phase.lift is not None or event.lift is not None:
+            lines.append(f"lift = {phase.lift or 1.0!r}")
     return "\n".join(lines) + "\n"
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from datetime import date, timedelta
 from typing import Final
 
-from forecast.demand.events.model import DAY, PHASES, Event, Phase, check_intensity
+from forecast.demand.events.model import DAY, PHASES, Event, Phase, check_intensity, check_prior
 from forecast.errors import InputError
 
 Offsets = tuple[int, int]
@@ -30,6 +30,7 @@ class Rule:
 
     on: when, in one of the forms of `FORMS`; the other days are counted from it.
     days: the event's own days; phases: the phases around it. since, until: first and last year, if any.
+    like, lift: as of an event; the phases say nothing of their lift.
     """
 
     name: str
@@ -42,10 +43,13 @@ class Rule:
     intensity: float = 1.0
     since: int = date.min.year
     until: int = date.max.year
+    like: str | None = None
+    lift: float | None = None
 
     def __post_init__(self) -> None:
         anchor(self.on, 2024)  # a leap year, so that 02-29 is accepted
         check_intensity(self.intensity)
+        check_prior(self.kind, self.like, self.lift)
         for name, (first, last) in {DAY: self.days, **self.phases}.items():
             if name not in PHASES:
                 raise InputError("phases", expected=f"some of {', '.join(PHASES)}", found=repr(name))
@@ -77,6 +81,8 @@ class Rule:
             locations=self.locations,
             intensity=self.intensity,
             phases=tuple(Phase(name=name, start=span[0], end=span[1]) for name, span in spans.items()),
+            like=self.like,
+            lift=self.lift,
         )
 
 

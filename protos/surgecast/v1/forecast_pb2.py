@@ -25,17 +25,17 @@ _sym_db = _symbol_database.Default()
 from surgecast.v1 import source_pb2 as surgecast_dot_v1_dot_source__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1bsurgecast/v1/forecast.proto\x12\x0csurgecast.v1\x1a\x19surgecast/v1/source.proto\"=\n\tSeriesKey\x12\x0c\n\x04item\x18\x01 \x01(\t\x12\x10\n\x08location\x18\x02 \x01(\t\x12\x10\n\x08platform\x18\x03 \x01(\t\"\x86\x01\n\x12GetForecastRequest\x12$\n\x03key\x18\x01 \x01(\x0b\x32\x17.surgecast.v1.SeriesKey\x12\x14\n\x07horizon\x18\x02 \x01(\x05H\x00\x88\x01\x01\x12(\n\x04view\x18\x03 \x01(\x0e\x32\x1a.surgecast.v1.ForecastViewB\n\n\x08_horizon\"\x91\x01\n\x13GetForecastResponse\x12$\n\x06source\x18\x01 \x01(\x0b\x32\x14.surgecast.v1.Source\x12\x14\n\x0ctime_seconds\x18\x02 \x03(\x03\x12\x0e\n\x06levels\x18\x03 \x03(\x01\x12.\n\x08\x66orecast\x18\x04 \x01(\x0b\x32\x1c.surgecast.v1.SeriesForecast\"\x8d\x01\n\x18\x42\x61tchGetForecastsRequest\x12%\n\x04keys\x18\x01 \x03(\x0b\x32\x17.surgecast.v1.SeriesKey\x12\x14\n\x07horizon\x18\x02 \x01(\x05H\x00\x88\x01\x01\x12(\n\x04view\x18\x03 \x01(\x0e\x32\x1a.surgecast.v1.ForecastViewB\n\n\x08_horizon\"\x98\x01\n\x19\x42\x61tchGetForecastsResponse\x12$\n\x06source\x18\x01 \x01(\x0b\x32\x14.surgecast.v1.Source\x12\x14\n\x0ctime_seconds\x18\x02 \x03(\x03\x12\x0e\n\x06levels\x18\x03 \x03(\x01\x12/\n\tforecasts\x18\x04 \x03(\x0b\x32\x1c.surgecast.v1.SeriesForecast\"\x91\x01\n\x0eSeriesForecast\x12$\n\x03key\x18\x01 \x01(\x0b\x32\x17.surgecast.v1.SeriesKey\x12\x0c\n\x04mean\x18\x02 \x03(\x02\x12\x11\n\tquantiles\x18\x03 \x03(\x02\x12\x0f\n\x07history\x18\x04 \x03(\x02\x12\'\n\x06\x65vents\x18\x05 \x03(\x0b\x32\x17.surgecast.v1.EventSpan\"u\n\tEventSpan\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04kind\x18\x02 \x01(\t\x12\r\n\x05phase\x18\x03 \x01(\t\x12\x15\n\rstart_seconds\x18\x04 \x01(\x03\x12\x13\n\x0b\x65nd_seconds\x18\x05 \x01(\x03\x12\x11\n\tintensity\x18\x06 \x01(\x02\"]\n\x0cSeriesFilter\x12\x0c\n\x04item\x18\x01 \x01(\t\x12\x10\n\x08location\x18\x02 \x01(\t\x12\x10\n\x08platform\x18\x03 \x01(\t\x12\x1b\n\x13minimum_recent_mean\x18\x04 \x01(\x02\"\x90\x01\n\x11ListSeriesRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\x12*\n\x06\x66ilter\x18\x03 \x01(\x0b\x32\x1a.surgecast.v1.SeriesFilter\x12(\n\x05order\x18\x04 \x01(\x0e\x32\x19.surgecast.v1.SeriesOrder\"\x94\x01\n\x12ListSeriesResponse\x12$\n\x06source\x18\x01 \x01(\x0b\x32\x14.surgecast.v1.Source\x12+\n\x06series\x18\x02 \x03(\x0b\x32\x1b.surgecast.v1.SeriesSummary\x12\x17\n\x0fnext_page_token\x18\x03 \x01(\t\x12\x12\n\ntotal_size\x18\x04 \x01(\x05\"\xb7\x01\n\rSeriesSummary\x12$\n\x03key\x18\x01 \x01(\x0b\x32\x17.surgecast.v1.SeriesKey\x12\x1a\n\x12horizon_mean_total\x18\x02 \x01(\x02\x12\x13\n\x0brecent_mean\x18\x03 \x01(\x02\x12\x12\n\nzero_share\x18\x04 \x01(\x02\x12\x11\n\tpeak_mean\x18\x05 \x01(\x02\x12\x12\n\npeak_ratio\x18\x06 \x01(\x02\x12\x14\n\x0cpeak_seconds\x18\x07 \x01(\x03*^\n\x0c\x46orecastView\x12\x1d\n\x19\x46ORECAST_VIEW_UNSPECIFIED\x10\x00\x12\x17\n\x13\x46ORECAST_VIEW_BASIC\x10\x01\x12\x16\n\x12\x46ORECAST_VIEW_FULL\x10\x02*\\\n\x0bSeriesOrder\x12\x1c\n\x18SERIES_ORDER_UNSPECIFIED\x10\x00\x12\x16\n\x12SERIES_ORDER_SURGE\x10\x01\x12\x17\n\x13SERIES_ORDER_VOLUME\x10\x02\x32\x9c\x02\n\x0f\x46orecastService\x12R\n\x0bGetForecast\x12 .surgecast.v1.GetForecastRequest\x1a!.surgecast.v1.GetForecastResponse\x12\x64\n\x11\x42\x61tchGetForecasts\x12&.surgecast.v1.BatchGetForecastsRequest\x1a\'.surgecast.v1.BatchGetForecastsResponse\x12O\n\nListSeries\x12\x1f.surgecast.v1.ListSeriesRequest\x1a .surgecast.v1.ListSeriesResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1bsurgecast/v1/forecast.proto\x12\x0csurgecast.v1\x1a\x19surgecast/v1/source.proto\"=\n\tSeriesKey\x12\x0c\n\x04item\x18\x01 \x01(\t\x12\x10\n\x08location\x18\x02 \x01(\t\x12\x10\n\x08platform\x18\x03 \x01(\t\"\x86\x01\n\x12GetForecastRequest\x12$\n\x03key\x18\x01 \x01(\x0b\x32\x17.surgecast.v1.SeriesKey\x12\x14\n\x07horizon\x18\x02 \x01(\x05H\x00\x88\x01\x01\x12(\n\x04view\x18\x03 \x01(\x0e\x32\x1a.surgecast.v1.ForecastViewB\n\n\x08_horizon\"\x91\x01\n\x13GetForecastResponse\x12$\n\x06source\x18\x01 \x01(\x0b\x32\x14.surgecast.v1.Source\x12\x14\n\x0ctime_seconds\x18\x02 \x03(\x03\x12\x0e\n\x06levels\x18\x03 \x03(\x01\x12.\n\x08\x66orecast\x18\x04 \x01(\x0b\x32\x1c.surgecast.v1.SeriesForecast\"\x8d\x01\n\x18\x42\x61tchGetForecastsRequest\x12%\n\x04keys\x18\x01 \x03(\x0b\x32\x17.surgecast.v1.SeriesKey\x12\x14\n\x07horizon\x18\x02 \x01(\x05H\x00\x88\x01\x01\x12(\n\x04view\x18\x03 \x01(\x0e\x32\x1a.surgecast.v1.ForecastViewB\n\n\x08_horizon\"\x98\x01\n\x19\x42\x61tchGetForecastsResponse\x12$\n\x06source\x18\x01 \x01(\x0b\x32\x14.surgecast.v1.Source\x12\x14\n\x0ctime_seconds\x18\x02 \x03(\x03\x12\x0e\n\x06levels\x18\x03 \x03(\x01\x12/\n\tforecasts\x18\x04 \x03(\x0b\x32\x1c.surgecast.v1.SeriesForecast\"\xa5\x01\n\x0eSeriesForecast\x12$\n\x03key\x18\x01 \x01(\x0b\x32\x17.surgecast.v1.SeriesKey\x12\x0c\n\x04mean\x18\x02 \x03(\x02\x12\x11\n\tquantiles\x18\x03 \x03(\x02\x12\x0f\n\x07history\x18\x04 \x03(\x02\x12\'\n\x06\x65vents\x18\x05 \x03(\x0b\x32\x17.surgecast.v1.EventSpan\x12\x12\n\nno_history\x18\x06 \x01(\x08\"u\n\tEventSpan\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04kind\x18\x02 \x01(\t\x12\r\n\x05phase\x18\x03 \x01(\t\x12\x15\n\rstart_seconds\x18\x04 \x01(\x03\x12\x13\n\x0b\x65nd_seconds\x18\x05 \x01(\x03\x12\x11\n\tintensity\x18\x06 \x01(\x02\"]\n\x0cSeriesFilter\x12\x0c\n\x04item\x18\x01 \x01(\t\x12\x10\n\x08location\x18\x02 \x01(\t\x12\x10\n\x08platform\x18\x03 \x01(\t\x12\x1b\n\x13minimum_recent_mean\x18\x04 \x01(\x02\"\x90\x01\n\x11ListSeriesRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\x12*\n\x06\x66ilter\x18\x03 \x01(\x0b\x32\x1a.surgecast.v1.SeriesFilter\x12(\n\x05order\x18\x04 \x01(\x0e\x32\x19.surgecast.v1.SeriesOrder\"\x94\x01\n\x12ListSeriesResponse\x12$\n\x06source\x18\x01 \x01(\x0b\x32\x14.surgecast.v1.Source\x12+\n\x06series\x18\x02 \x03(\x0b\x32\x1b.surgecast.v1.SeriesSummary\x12\x17\n\x0fnext_page_token\x18\x03 \x01(\t\x12\x12\n\ntotal_size\x18\x04 \x01(\x05\"\xcb\x01\n\rSeriesSummary\x12$\n\x03key\x18\x01 \x01(\x0b\x32\x17.surgecast.v1.SeriesKey\x12\x1a\n\x12horizon_mean_total\x18\x02 \x01(\x02\x12\x13\n\x0brecent_mean\x18\x03 \x01(\x02\x12\x12\n\nzero_share\x18\x04 \x01(\x02\x12\x11\n\tpeak_mean\x18\x05 \x01(\x02\x12\x12\n\npeak_ratio\x18\x06 \x01(\x02\x12\x14\n\x0cpeak_seconds\x18\x07 \x01(\x03\x12\x12\n\nno_history\x18\x08 \x01(\x08*^\n\x0c\x46orecastView\x12\x1d\n\x19\x46ORECAST_VIEW_UNSPECIFIED\x10\x00\x12\x17\n\x13\x46ORECAST_VIEW_BASIC\x10\x01\x12\x16\n\x12\x46ORECAST_VIEW_FULL\x10\x02*\\\n\x0bSeriesOrder\x12\x1c\n\x18SERIES_ORDER_UNSPECIFIED\x10\x00\x12\x16\n\x12SERIES_ORDER_SURGE\x10\x01\x12\x17\n\x13SERIES_ORDER_VOLUME\x10\x02\x32\x9c\x02\n\x0f\x46orecastService\x12R\n\x0bGetForecast\x12 .surgecast.v1.GetForecastRequest\x1a!.surgecast.v1.GetForecastResponse\x12\x64\n\x11\x42\x61tchGetForecasts\x12&.surgecast.v1.BatchGetForecastsRequest\x1a\'.surgecast.v1.BatchGetForecastsResponse\x12O\n\nListSeries\x12\x1f.surgecast.v1.ListSeriesRequest\x1a .surgecast.v1.ListSeriesResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'surgecast.v1.forecast_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_FORECASTVIEW']._serialized_start=1565
-  _globals['_FORECASTVIEW']._serialized_end=1659
-  _globals['_SERIESORDER']._serialized_start=1661
-  _globals['_SERIESORDER']._serialized_end=1753
+  _globals['_FORECASTVIEW']._serialized_start=1605
+  _globals['_FORECASTVIEW']._serialized_end=1699
+  _globals['_SERIESORDER']._serialized_start=1701
+  _globals['_SERIESORDER']._serialized_end=1793
   _globals['_SERIESKEY']._serialized_start=72
   _globals['_SERIESKEY']._serialized_end=133
   _globals['_GETFORECASTREQUEST']._serialized_start=136
@@ -47,17 +47,17 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_BATCHGETFORECASTSRESPONSE']._serialized_start=565
   _globals['_BATCHGETFORECASTSRESPONSE']._serialized_end=717
   _globals['_SERIESFORECAST']._serialized_start=720
-  _globals['_SERIESFORECAST']._serialized_end=865
-  _globals['_EVENTSPAN']._serialized_start=867
-  _globals['_EVENTSPAN']._serialized_end=984
-  _globals['_SERIESFILTER']._serialized_start=986
-  _globals['_SERIESFILTER']._serialized_end=1079
-  _globals['_LISTSERIESREQUEST']._serialized_start=1082
-  _globals['_LISTSERIESREQUEST']._serialized_end=1226
-  _globals['_LISTSERIESRESPONSE']._serialized_start=1229
-  _globals['_LISTSERIESRESPONSE']._serialized_end=1377
-  _globals['_SERIESSUMMARY']._serialized_start=1380
-  _globals['_SERIESSUMMARY']._serialized_end=1563
-  _globals['_FORECASTSERVICE']._serialized_start=1756
-  _globals['_FORECASTSERVICE']._serialized_end=2040
+  _globals['_SERIESFORECAST']._serialized_end=885
+  _globals['_EVENTSPAN']._serialized_start=887
+  _globals['_EVENTSPAN']._serialized_end=1004
+  _globals['_SERIESFILTER']._serialized_start=1006
+  _globals['_SERIESFILTER']._serialized_end=1099
+  _globals['_LISTSERIESREQUEST']._serialized_start=1102
+  _globals['_LISTSERIESREQUEST']._serialized_end=1246
+  _globals['_LISTSERIESRESPONSE']._serialized_start=1249
+  _globals['_LISTSERIESRESPONSE']._serialized_end=1397
+  _globals['_SERIESSUMMARY']._serialized_start=1400
+  _globals['_SERIESSUMMARY']._serialized_end=1603
+  _globals['_FORECASTSERVICE']._serialized_start=1796
+  _globals['_FORECASTSERVICE']._serialized_end=2080
 # @@protoc_insertion_point(module_scope)

@@ -261,6 +261,11 @@ class SeriesForecast(_message.Message):
     QUANTILES_FIELD_NUMBER: _builtins.int
     HISTORY_FIELD_NUMBER: _builtins.int
     EVENTS_FIELD_NUMBER: _builtins.int
+    NO_HISTORY_FIELD_NUMBER: _builtins.int
+    no_history: _builtins.bool
+    """Whether the series had no demand at all up to the origin: it is forecast from what it is (its item elsewhere, its
+    location, its labels) and what is known ahead, and its bands are wider. False where the snapshot does not say.
+    """
     @_builtins.property
     def key(self) -> Global___SeriesKey:
         """The series."""
@@ -289,10 +294,11 @@ class SeriesForecast(_message.Message):
         quantiles: _abc.Iterable[_builtins.float] | None = ...,
         history: _abc.Iterable[_builtins.float] | None = ...,
         events: _abc.Iterable[Global___EventSpan] | None = ...,
+        no_history: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["key", b"key"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["events", b"events", "history", b"history", "key", b"key", "mean", b"mean", "quantiles", b"quantiles"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["events", b"events", "history", b"history", "key", b"key", "mean", b"mean", "no_history", b"no_history", "quantiles", b"quantiles"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -461,6 +467,7 @@ class SeriesSummary(_message.Message):
     PEAK_MEAN_FIELD_NUMBER: _builtins.int
     PEAK_RATIO_FIELD_NUMBER: _builtins.int
     PEAK_SECONDS_FIELD_NUMBER: _builtins.int
+    NO_HISTORY_FIELD_NUMBER: _builtins.int
     horizon_mean_total: _builtins.float
     """Expected demand over the whole horizon, units."""
     recent_mean: _builtins.float
@@ -470,9 +477,13 @@ class SeriesSummary(_message.Message):
     peak_mean: _builtins.float
     """Expected demand of the strongest period of the horizon, units."""
     peak_ratio: _builtins.float
-    """peak_mean over the base, which counts as one unit in the recent window at least."""
+    """peak_mean over the base, which counts as one unit in the recent window at least; over the median of the horizon
+    where nothing was observed.
+    """
     peak_seconds: _builtins.int
     """The strongest period of the horizon, in seconds on the installation's clock."""
+    no_history: _builtins.bool
+    """Whether the series had no demand at all up to the origin, as in SeriesForecast."""
     @_builtins.property
     def key(self) -> Global___SeriesKey:
         """The series."""
@@ -487,10 +498,11 @@ class SeriesSummary(_message.Message):
         peak_mean: _builtins.float = ...,
         peak_ratio: _builtins.float = ...,
         peak_seconds: _builtins.int = ...,
+        no_history: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["key", b"key"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["horizon_mean_total", b"horizon_mean_total", "key", b"key", "peak_mean", b"peak_mean", "peak_ratio", b"peak_ratio", "peak_seconds", b"peak_seconds", "recent_mean", b"recent_mean", "zero_share", b"zero_share"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["horizon_mean_total", b"horizon_mean_total", "key", b"key", "no_history", b"no_history", "peak_mean", b"peak_mean", "peak_ratio", b"peak_ratio", "peak_seconds", b"peak_seconds", "recent_mean", b"recent_mean", "zero_share", b"zero_share"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -132,6 +132,23 @@ def test_known_features_reach_beyond_demand_and_cutoffs_hide_demand_only(tmp_pat
         panel(store, cutoff=np.datetime64("2023-01-01"))
 
 
+def test_a_table_of_new_series_without_demand_is_added_to_a_store_that_has_some(tmp_path: Path) -> None:
+    store = DemandStore(tmp_path)
+    new = incoming("new", [(0, 9, None), (1, -5, None)], items="xy")
+    with pytest.raises(InputError, match="at least one period with demand"):
+        store.add(new)
+    store.add(incoming("old", [(0, 0, 1.0), (0, 1, 2.0)], items="a", kind="orders"))
+    report = store.add(new)
+    assert (report.rows, report.series, report.demand_missing) == (2, 2, 0)
+    found = panel(store)
+    assert (str(found.time(0))[:10], found.n_periods) == (str(day(0))[:10], 2)
+    assert dict(zip(found.keys.item.tolist(), found.no_history_S.tolist(), strict=True)) == {
+        "a": False,
+        "x": True,
+        "y": True,
+    }
+
+
 def test_the_same_content_twice_changes_nothing(tmp_path: Path) -> None:
     store = DemandStore(tmp_path / "demand")
     store.add(incoming("t", [(0, 0, 1.0)], kind="orders"))

@@ -61,6 +61,16 @@ def random_panel(seed: int) -> Panel:
     )
 
 
+def test_a_series_without_any_history_is_explained_too() -> None:
+    panel = random_panel(0)
+    demand = panel.demand_ST.copy()
+    demand[2] = np.nan
+    new = dataclasses.replace(panel, demand_ST=demand)
+    forecaster = wild_forecaster(new, small_config("day"))
+    found = explain(forecaster, new, [2], 10)
+    np.testing.assert_allclose(found.mean_SH, forecaster(new, 10).mean_SH[[2]], rtol=1e-5)
+
+
 @pytest.mark.parametrize("seed", range(4))
 def test_parts_sum_to_the_forecast(seed: int) -> None:
     panel = random_panel(seed)

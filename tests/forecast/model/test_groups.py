@@ -9,11 +9,22 @@ import pytest
 import torch
 
 from forecast.demand.panel import Panel
-from forecast.model.groups import GROWTH_SPANS, N_GROUPS, SPANS, WIDTH, GroupSums, group_levels, series_groups
+from forecast.model.groups import (
+    GROWTH_SPANS,
+    N_GROUPS,
+    NEW_ITEM,
+    SPANS,
+    WIDTH,
+    GroupSums,
+    group_levels,
+    identities,
+    series_groups,
+)
 from forecast.model.schema import FeatureSchema
 from forecast.model.tensors import build_tensors
 from tests.forecast.model.conftest import small_config
 from tests.forecast.model.test_windows import in_stock, seen, without_spikes
+from tests.support.panels import make_panel
 
 
 def test_groups_are_the_item_everywhere_and_the_department_of_a_location(panel: Panel) -> None:
@@ -69,3 +80,13 @@ def test_levels_of_groups_are_those_of_a_plain_loop(panel: Panel) -> None:
                 expected.append(min(max(math.log((base + 1e-3) / (scale + 1e-3)), -3), 3) / 2)
                 part = found[b, o, g * WIDTH : (g + 1) * WIDTH].tolist()
                 assert part == pytest.approx(expected, abs=2e-4)
+
+
+def test_new_items_with_labels_unknown_do_not_blind_what_is_hidden() -> None:
+    """With two items that the model does not know (code 0), the item column still names the item."""
+    items = [f"item{i // 2}" for i in range(12)]
+    panel = make_panel(np.ones((12, 30)), items=items, locations=["a", "b"] * 6)
+    codes = np.maximum(np.arange(12)[:, None] // 2 - 1, 0)
+    assert len({item for item, code in zip(items, codes[:, 0], strict=True) if code == 0}) == 2
+    assert identities(panel, codes)[NEW_ITEM, 0]
+    assert not identities(panel, np.minimum(codes, 2))[NEW_ITEM, 0]

@@ -1,0 +1,109 @@
+"""What is expected of events that a model never saw: a like kind's response, or a planner's multiple.
+
+A channel of the event grid (a kind and a phase) is known to a model when it was on at some time in its
+training; what the calendar says of what it is like, and of its lift, then counts for nothing.
+
+Letters: G event groups, L periods of the event grid, E event channels of the model, H horizon.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from forecast.demand.panel import EventGrid, Floats, Panel
+from forecast.errors import InputError
+
+
+def borrowed_events(events: EventGrid, known: Sequence[str], n: int) -> Floats | None:
+    """(G, n, E) intensities of kinds that the model never saw, at the channels of the kinds that they are
+    like; None where there are none."""
+    pairs = [
+        (e, known.index(channel))
+        for e, name in enumerate(events.names)
+        if name not in known and (channel := _borrowed_channel(events, name)) in known
+    ]
+    if not pairs:
+        return None
+    source = events.intensity_GLE[:, :n]
+    result = np.zeros((source.shape[0], n, len(known)), np.float32)
+    for e, place in pairs:
+        span = result[:, : source.shape[1], place]
+        np.maximum(span, source[:, :, e], out=span)
+    return result
+
+
+def prior_lift(panel: Panel, known: Sequence[str], horizon: int) -> Floats | None:
+    """(G, H) multiples that the calendar expects of kinds that the model never saw, over the periods after
+    the panel's last; None where there are none.
+
+    Phases of one kind that overlap count once, by the multiple farthest from 1; kinds multiply.
+    """
+    events = panel.events
+    unseen = [e for e, name in enumerate(events.names) if name not in known]
+    if events.lift_GLE is None or not unseen:
+        return None
+    ahead_GHE = events.lift_GLE[:, panel.n_periods : panel.n_periods + horizon]
+    result = np.ones((ahead_GHE.shape[0], horizon), np.float32)
+    for kind in sorted({_kind(events.names[e]) for e in unseen}):
+        of_kind_GHE = ahead_GHE[:, :, [e for e in unseen if _kind(events.names[e]) == kind]]
+        farthest = np.abs(np.log(of_kind_GHE)).argmax(axis=2)
+        picked_GH = np.take_along_axis(of_kind_GHE, farthest[:, :, None], axis=2)[:, :, 0]
+        result[:, : picked_GH.shape[1]] *= picked_GH
+    return result
+
+
+def check_likes(panel: Panel, known: Sequence[str], horizon: int) -> None:
+    """Raise InputError where an event of the `horizon` ahead is like a kind that the model does not know."""
+    kinds = sorted({_kind(name) for name in known})
+    for kind in _kinds(_unseen_ahead(panel, known, horizon)):
+        other = panel.events.like.get(kind, "")
+        if other and other not in kinds:
+            near = difflib.get_close_matches(other, kinds, n=1)
+            hint = f"; did you mean {near[0]}?" if near else ""
+            expected = f"a kind that the model knows ({', '.join(kinds) or 'it knows none'})"
+            raise InputError(f"like of the event kind {kind}", expected=expected, found=f"{other!r}{hint}")
+
+
+def without_prior(panel: Panel, known: Sequence[str], horizon: int) -> tuple[str, ...]:
+    """The kinds of events in the `horizon` ahead of which the model saw nothing and the calendar says
+    nothing; those of which it saw other phases as `kind (phase, …)`."""
+    events, seen = panel.events, {_kind(name) for name in known}
+    unseen = _unseen_ahead(panel, known, horizon)
+    lifted = set()
+    if events.lift_GLE is not None:
+        lifted = {
+            _kind(name)
+            for e, name in enumerate(events.names)
+            if (events.lift_GLE[:, panel.n_periods :, e] != 1).any()
+        }
+    found = []
+    for kind in _kinds(unseen):
+        if kind in lifted or kind in events.like:
+            continue
+        phases = [name.partition("/")[2] for name in unseen if _kind(name) == kind]
+        found.append(f"{kind} ({', '.join(phases)})" if kind in seen else kind)
+    return tuple(found)
+
+
+def _unseen_ahead(panel: Panel, known: Sequence[str], horizon: int) -> list[str]:
+    """Channels that are on in the horizon and that the model never saw."""
+    ahead_GHE = panel.events.intensity_GLE[:, panel.n_periods : panel.n_periods + horizon]
+    on_E: NDArray[np.bool_] = np.any(ahead_GHE > 0, axis=(0, 1))
+    return [name for name, on in zip(panel.events.names, on_E, strict=True) if on and name not in known]
+
+
+def _borrowed_channel(events: EventGrid, name: str) -> str:
+    kind, _, phase = name.partition("/")
+    return f"{events.like.get(kind, '')}/{phase}"
+
+
+def _kind(name: str) -> str:
+    return name.partition("/")[0]
+
+
+def _kinds(names: Iterable[str]) -> list[str]:
+    return sorted({_kind(name) for name in names})
