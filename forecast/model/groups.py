@@ -19,9 +19,8 @@ from forecast.model.config import ModelConfig
 ITEM, PLACE, DEPARTMENT, ALL, LOCATION = range(5)
 """Groups of each series: its item at all locations, its first static (a department) at its location, that
 static at all locations, all series, and its whole location."""
-N_GROUPS = 2
-"""The first of them, whose course is a feature; the wider ones only tell the level of a series without
-history."""
+FEATURED = (ITEM, PLACE, LOCATION, ALL)
+"""Those whose course is a feature; the department only tells the level of a series without history."""
 OWN, NEW_ITEM, NEW_PLACE = 1, 2, 3
 """What a window acts as if it had no history: the series alone, its item everywhere, its whole location.
 So the model learns what to say of new ones."""
@@ -87,7 +86,7 @@ def group_levels(sums: GroupSums, ends_BO: Tensor, scale_BO: Tensor, config: Mod
     scale to the series'.
     """
     features = []
-    for g in range(N_GROUPS):
+    for g in FEATURED:
         base_BO, known_BO = _mean(sums, g, ends_BO, config.scale * config.patch)
         spare_BO = 0.05 * base_BO + 1e-3
         for span in SPANS:

@@ -103,7 +103,7 @@ class SurgeNet(nn.Module):
         self.blocks = nn.ModuleList(CausalBlock(c, d) for d in DILATIONS)
         n_prices = sum(feature.relative for feature in schema.known)
         self.static_in = nn.Linear(max(sum(widths) + n_prices, 1), c)
-        origin_width = 2 * c + len(SPANS) + 2 * len(POSITION_SPANS) + 3 + groups.N_GROUPS * groups.WIDTH
+        origin_width = 2 * c + len(SPANS) + 2 * len(POSITION_SPANS) + 3 + len(groups.FEATURED) * groups.WIDTH
         self.origin_in = nn.Linear(origin_width, x)
         self.place_in = nn.Linear(len(POSITION_SPANS) + (config.week > 1), x, bias=False)
         self.step_in = nn.Parameter(torch.randn(config.horizon, x) * 0.02)
