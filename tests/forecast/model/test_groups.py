@@ -10,8 +10,8 @@ import torch
 
 from forecast.demand.panel import Panel
 from forecast.model.groups import (
+    FEATURED,
     GROWTH_SPANS,
-    N_GROUPS,
     NEW_ITEM,
     SPANS,
     WIDTH,
@@ -65,7 +65,7 @@ def test_levels_of_groups_are_those_of_a_plain_loop(panel: Panel) -> None:
 
     for b, s in enumerate(series):
         for o, end in enumerate(ends):
-            for g, group in enumerate(groups[s, :N_GROUPS]):
+            for g, group in enumerate(groups[s, list(FEATURED)]):
                 base = mean(group, end, config.scale * config.patch) or 0.0
                 spare = 0.05 * base + 1e-3
                 expected = []
