@@ -39,8 +39,8 @@ class OriginFeed(IterableDataset[Draw]):
     ) -> None:
         self.limit = limit
         # Series without any demand have nothing to teach.
-        self._series_N = torch.nonzero(tensors.observed_sum_ST[:, -1] > 0)[:, 0]
-        self._series_N = self._series_N if len(self._series_N) else torch.arange(tensors.n_series)
+        seen_N = torch.nonzero(tensors.past.seen_SC[:, -1] > 0)[:, 0]
+        self._series_N = seen_N if len(seen_N) else torch.arange(tensors.n_series, device=tensors.device)
         self._patch = model.patch
         self._oldest = model.patch * model.origins
         self._mean_age = training.half_life * model.patch / math.log(2)
@@ -48,7 +48,7 @@ class OriginFeed(IterableDataset[Draw]):
         self._horizon, self._part = model.horizon, training.part(model)
         self._cold = training.cold * self.batch
         self._rng = np.random.default_rng(training.seed)
-        self._device = tensors.demand_ST.device
+        self._device = tensors.device
         self._generator = torch.Generator(self._device).manual_seed(training.seed)
 
     def __iter__(self) -> Iterator[Draw]:

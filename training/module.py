@@ -36,7 +36,7 @@ class SurgeModule(lightning.LightningModule):
         self._tensors = tensors
         self._config = config
         self._progress = progress
-        self._bf16 = use_bf16(config.precision, tensors.demand_ST.device)
+        self._bf16 = use_bf16(config.precision, tensors.device)
 
     def training_step(self, draw: Draw, batch_idx: int) -> Tensor:
         """Loss of one draw for the member whose turn it is; the others have no gradient and stay."""

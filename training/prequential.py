@@ -108,7 +108,7 @@ class Prequential(lightning.Callback):
         self._since = time.monotonic()
         self._patience = Patience(training.patience)
         sample = self._rng.permutation(panel.n_series)[: training.validation_series]
-        self._sample = torch.from_numpy(np.sort(sample)).to(tensors.demand_ST.device)
+        self._sample = torch.from_numpy(np.sort(sample)).to(tensors.device)
         self._last_good = LastGood()
         self.stopped = ""
         self.templates: list[Floats] = []

@@ -144,7 +144,7 @@ class _Ablation:
         recent = slice(panel.n_periods - span, panel.n_periods)
         known = [np.isfinite(panel.known[feature.name][rows, recent]) for feature in schema.known]
         there_RDF = torch.from_numpy(np.stack(known, axis=2)) if known else torch.ones(len(rows), span, 0)
-        values_RDF = self.tensors.known_SPF[self.row_R, recent]
+        values_RDF = self.tensors.known_SPF[self.row_R, recent].float()
         unknown_RDF = values_RDF.masked_fill(~there_RDF.bool().to(forecaster.device), torch.nan)
         self.usual_RF = unknown_RDF.nanmedian(dim=1).values.nan_to_num(0.0)
 

@@ -54,7 +54,7 @@ def score(
     """Score series (all, or those in `series_S`) batch by batch at the last `n_origins` patch ends up to
     `end` observed periods."""
     if series_S is None:
-        series_S = torch.arange(tensors.n_series, device=tensors.demand_ST.device)
+        series_S = torch.arange(tensors.n_series, device=tensors.device)
     network.eval()
     end_1 = torch.tensor([end], device=series_S.device)
     with torch.inference_mode():

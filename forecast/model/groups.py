@@ -15,6 +15,7 @@ from torch import Tensor
 
 from forecast.demand.panel import Panel
 from forecast.model.config import ModelConfig
+from forecast.model.past import Past
 
 ITEM, PLACE, DEPARTMENT, ALL, LOCATION = range(5)
 """Groups of each series: its item at all locations, its first static (a department) at its location, that
@@ -50,23 +51,11 @@ def series_groups(panel: Panel) -> NDArray[np.int64]:
     return np.stack(groups, axis=1).astype(np.int64)
 
 
-def group_running_sum(values_ST: Tensor, groups_SG: Tensor) -> Tensor:
-    """(groups, T + 1) float64 sums over the series of each group and its first t periods."""
-    n = int(groups_SG.max()) + 1 if groups_SG.numel() else 0
-    total_GT = values_ST.new_zeros((n, values_ST.shape[1] + 1), dtype=torch.float64)
-    for g in range(groups_SG.shape[1]):
-        total_GT[:, 1:].index_add_(0, groups_SG[:, g], values_ST.double())
-    return total_GT.cumsum_(1)
-
-
 class Hidden(NamedTuple):
-    """What windows act as if it had no history (OWN, NEW_ITEM or NEW_PLACE), of which series, and the running
-    sums of all series, (S, T + 1)."""
+    """What windows act as if it had no history (OWN, NEW_ITEM or NEW_PLACE), and what their series did."""
 
     kind_B: Tensor
-    series_B: Tensor
-    sum_ST: Tensor
-    count_ST: Tensor
+    past: Past
 
 
 class GroupSums(NamedTuple):
@@ -148,8 +137,7 @@ def _total(sums: GroupSums, g: int, end_BO: Tensor, n: int) -> tuple[Tensor, Ten
     kind_B1 = hidden.kind_B[:, None]
     # A new location is gone from its department too; of a new item that is next to nothing.
     whole_B1 = (kind_B1 == NEW_PLACE) & (g >= DEPARTMENT)
-    place, own_B = (over(sums.sum_GT, place_B), over(sums.count_GT, place_B)), hidden.series_B
-    own = over(hidden.sum_ST, own_B), over(hidden.count_ST, own_B)
+    place, own = (over(sums.sum_GT, place_B), over(sums.count_GT, place_B)), hidden.past.total(end_BO, n)
     total_BO = total_BO - torch.where(whole_B1, place[0], own[0])
     count_BO = count_BO - torch.where(whole_B1, place[1], own[1])
     there_B1 = kind_B1 != {ITEM: NEW_ITEM, PLACE: NEW_PLACE, LOCATION: NEW_PLACE}.get(g, 0)

@@ -71,8 +71,8 @@ class CausalBlock(nn.Module):
         return x_BWC + F.silu(self.conv(y_BCW)).transpose(1, 2)
 
     def thin(self, x_BWC: Tensor) -> Tensor:
-        """(B, (W - 1) / 2, C) of the third patch, the fifth ... the last, W odd; the neighbours given are those
-        that the dilation would reach."""
+        """(B, (W - 1) / 2, C) of the third patch, the fifth ... the last, W odd; the neighbours given are
+        those that the dilation would reach."""
         y_BCW = self.norm(x_BWC).transpose(1, 2)
         y_BCW = F.conv1d(y_BCW, self.conv.weight, self.conv.bias, stride=2)
         return x_BWC[:, 2::2] + F.silu(y_BCW).transpose(1, 2)
@@ -187,6 +187,7 @@ class SurgeNet(nn.Module):
         ]
         x_BWC: Tensor = self.patch_in(torch.cat(parts, dim=2))
         for block in self.blocks:
+            assert isinstance(block, CausalBlock)
             x_BWC = block.thin(x_BWC) if n_origins == 1 else block(x_BWC)
         return x_BWC[:, -n_origins:]
 

@@ -67,14 +67,9 @@ class FeatureSchema:
         events = seen_events(panel)
         return cls(horizon=horizon, known=known, statics=tuple(statics), events=events, integer=integer)
 
-    def standardise(self, panel: Panel, horizon: int) -> Floats:
-        """(S, T + horizon, F) features, 0 where unknown.
-
-        Raises:
-            InputError: a feature that training knew is not there, or not for the horizon.
-        """
+    def check(self, panel: Panel, horizon: int) -> None:
+        """Raise InputError where a known feature of training is not there, or not for the horizon."""
         n = panel.n_periods + horizon
-        columns: list[Floats] = []
         for feature in self.known:
             if feature.name not in panel.known:
                 raise InputError(
@@ -88,7 +83,11 @@ class FeatureSchema:
                     expected=f"known values for the {horizon} periods after {panel.origin}",
                     found=f"values for {reach}",
                 )
-            columns.append(_standardise(feature, values[:, :n]))
+
+    def standardise(self, panel: Panel, horizon: int) -> Floats:
+        """(S, T + horizon, F) features of a panel that was checked, 0 where unknown."""
+        n = panel.n_periods + horizon
+        columns = [_standardise(feature, panel.known[feature.name][:, :n]) for feature in self.known]
         if not columns:
             return np.zeros((panel.n_series, n, 0), np.float32)
         return np.stack(columns, axis=2)

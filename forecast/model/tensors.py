@@ -16,7 +16,8 @@ from torch import Tensor
 from forecast.demand.panel import Panel
 from forecast.model.calendar import analog_periods, calendar_features
 from forecast.model.config import ModelConfig
-from forecast.model.groups import group_running_sum, identities, series_groups
+from forecast.model.groups import identities, series_groups
+from forecast.model.past import WHOLE, PackedPast, half_units, pack_half, pack_shares, seen_before
 from forecast.model.priors import borrowed_events
 from forecast.model.schema import FeatureSchema
 from forecast.model.stockouts import seen_demand
@@ -26,28 +27,27 @@ BASE_PATCHES = {"hour": 14, "day": 8, "week": 8}
 SPIKE_MEAN = 8.0
 SPIKE_SIZE = 4.0
 """How often the trailing mean, and the mean size of a sale, a period may count for in a level."""
+ROWS = 1024
+"""Series packed at once."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class PanelTensors:
     """What the model reads; every tensor lies on one device.
 
-    demand_ST: units, 0 where unobserved. observed_ST: share of the period's demand that could be seen, 0..1:
-        1 in stock; demand times it is the sales (`forecast.model.stockouts`).
-    stocked_out_ST: share of the period without stock.
-    demand_sum_ST, observed_sum_ST: (S, T + 1) sums of observed demand, its spikes cut, and of observations.
-    known_SPF: standardised known-future features. calendar_LC, events_GLE, analog_GL: shared by series.
+    past: what was observed, in few bytes (`forecast.model.past`). Demand is in units, 0 where unobserved; its
+        share of the period's demand that could be seen is 1 in stock; demand times it is the sales
+        (`forecast.model.stockouts`). analog_back: periods from the farthest period that has an analog to it.
+    known_SPF: float16, standardised known-future features. calendar_LC, events_GLE, analog_GL: shared by
+    series.
     lift_UT: log ratio of a union's total to its trailing base. codes_SN: static categories, 0 = unknown.
     group_sum_GT, group_count_GT: (groups, T + 1) float64 running sums like those of the series, of groups of
     series; groups_SG: which groups a series is in, identity_KN: which statics name what is new in a window of
     kind K (`forecast.model.groups`). price_level_SA: how dear a series is beside its like.
     """
 
-    demand_ST: Tensor
-    observed_ST: Tensor
-    stocked_out_ST: Tensor | None
-    demand_sum_ST: Tensor
-    observed_sum_ST: Tensor
+    past: PackedPast
+    analog_back: int
     known_SPF: Tensor
     calendar_LC: Tensor
     events_GLE: Tensor
@@ -65,12 +65,17 @@ class PanelTensors:
     @property
     def n_series(self) -> int:
         """S."""
-        return self.demand_ST.shape[0]
+        return self.past.demand_ST.shape[0]
 
     @property
     def n_periods(self) -> int:
         """T."""
-        return self.demand_ST.shape[1]
+        return self.past.demand_ST.shape[1]
+
+    @property
+    def device(self) -> torch.device:
+        """Where all of it lies."""
+        return self.past.demand_ST.device
 
 
 def build_tensors(
@@ -82,11 +87,9 @@ def build_tensors(
     Raises:
         InputError: a known feature of the schema is missing or does not reach over the horizon.
     """
+    schema.check(panel, horizon)
     n_calendar = panel.n_periods + config.horizon + config.event_reach
-    demand, observed = seen_demand(panel)
-    calendar = calendar_features(panel.period, panel.start, n_calendar)
     events = _pad_events(panel, schema, n_calendar)
-    unions, lift = _union_lifts(panel, demand, observed, BASE_PATCHES[panel.period] * config.patch)
     borrowed = borrowed_events(panel.events, schema.events, n_calendar)
     analog = analog_periods(
         events,
@@ -97,37 +100,103 @@ def build_tensors(
     )
     if borrowed is not None:
         events = np.maximum(events, borrowed)
+    unions, groups = _unions(panel), series_groups(panel)
+    packed = _Packing(panel, config, schema, horizon, groups, unions)
+    codes_SN = schema.encode_statics(panel)
 
     def tensor(array: NDArray[np.generic]) -> Tensor:
         return torch.from_numpy(np.ascontiguousarray(array)).to(device)
 
-    demand_ST = tensor(demand)
-    observed_ST = tensor(observed)
-    level_ST = _without_spikes(demand_ST * observed_ST, config)
-    groups_SG, codes_SN = tensor(series_groups(panel)), schema.encode_statics(panel)
     return PanelTensors(
-        demand_ST=demand_ST,
-        observed_ST=observed_ST,
-        stocked_out_ST=None if panel.stocked_out_ST is None else tensor(np.nan_to_num(panel.stocked_out_ST)),
-        demand_sum_ST=_running_sum(level_ST),
-        observed_sum_ST=_running_sum(observed_ST),
-        known_SPF=tensor(schema.standardise(panel, horizon)),
-        calendar_LC=tensor(calendar),
+        past=packed.past(device),
+        analog_back=int(np.where(analog >= 0, np.arange(n_calendar) - analog, 0).max(initial=0)),
+        known_SPF=packed.known_SPF.to(device),
+        calendar_LC=tensor(calendar_features(panel.period, panel.start, n_calendar)),
         events_GLE=tensor(events),
         analog_GL=tensor(analog),
-        lift_UT=tensor(lift),
+        lift_UT=tensor(_lifts(packed.union_sum_UT.numpy(), BASE_PATCHES[panel.period] * config.patch)),
         event_group_S=tensor(panel.events.group_S.astype(np.int64)),
         unions_S2=tensor(unions),
-        group_sum_GT=group_running_sum(level_ST, groups_SG),
-        group_count_GT=group_running_sum(observed_ST, groups_SG),
-        groups_SG=groups_SG,
+        group_sum_GT=_from_zero(packed.group_sum_GT).to(device),
+        group_count_GT=_from_zero(packed.group_count_GT).to(device),
+        groups_SG=tensor(groups),
         codes_SN=tensor(codes_SN),
         identity_KN=tensor(identities(panel, codes_SN)),
         price_level_SA=tensor(schema.price_levels(panel, horizon)),
     )
 
 
-def _without_spikes(demand_ST: Tensor, config: ModelConfig) -> Tensor:
+class _Packing:
+    """The parts of a panel that have a row a series, packed some series at a time, and the totals of its
+    groups and unions, so that no array of the panel's size in full precision is made."""
+
+    def __init__(
+        self,
+        panel: Panel,
+        config: ModelConfig,
+        schema: FeatureSchema,
+        horizon: int,
+        groups_SG: NDArray[np.int64],
+        unions_S2: NDArray[np.int64],
+    ) -> None:
+        s, t = panel.n_series, panel.n_periods
+        groups, unions = torch.from_numpy(groups_SG), torch.from_numpy(unions_S2)
+        self.group_sum_GT = torch.zeros(int(groups.max()) + 1, t, dtype=torch.float64)
+        self.group_count_GT = torch.zeros_like(self.group_sum_GT)
+        self.union_sum_UT = torch.zeros(int(unions.max()) + 1, t, dtype=torch.float64)
+        self.known_SPF = torch.empty(s, t + horizon, len(schema.known), dtype=torch.float16)
+        self._demand_ST = torch.empty(s, t, dtype=torch.float16)
+        self._level_ST = torch.empty(s, t, dtype=torch.float16)
+        self._observed_ST = torch.empty(s, t, dtype=torch.uint8)
+        self._unit_S = torch.empty(s)
+        self._stock_ST = None if panel.stocked_out_ST is None else torch.empty(s, t, dtype=torch.uint8)
+        for first in range(0, s, ROWS):
+            rows = slice(first, min(first + ROWS, s))
+            part = panel.select(np.arange(rows.start, rows.stop))
+            self._pack(rows, part, config)
+            self.known_SPF[rows] = torch.from_numpy(schema.standardise(part, horizon))
+            sales_BT = self._level(rows, self._demand_ST) * self._share(rows)
+            for total, values_BT in (
+                (self.group_sum_GT, self._level(rows, self._level_ST)),
+                (self.group_count_GT, self._share(rows)),
+            ):
+                for g in range(groups.shape[1]):
+                    total.index_add_(0, groups[rows, g], values_BT.double())
+            for u in range(unions.shape[1]):
+                self.union_sum_UT.index_add_(0, unions[rows, u], sales_BT.double())
+
+    def past(self, device: torch.device) -> PackedPast:
+        """All rows."""
+        return PackedPast(
+            demand_ST=self._demand_ST.to(device),
+            level_ST=self._level_ST.to(device),
+            observed_ST=self._observed_ST.to(device),
+            stocked_out_ST=None if self._stock_ST is None else self._stock_ST.to(device),
+            unit_S=self._unit_S.to(device),
+            seen_SC=seen_before(self._observed_ST).to(device),
+        )
+
+    def _pack(self, rows: slice, part: Panel, config: ModelConfig) -> None:
+        demand, observed = map(torch.from_numpy, seen_demand(part))
+        self._observed_ST[rows] = pack_shares(observed)
+        # Sales stay what they were: demand is their quotient by the share as it is kept.
+        kept_BT = self._share(rows)
+        demand_BT = torch.where(kept_BT > 0, demand * observed / kept_BT.clamp(min=1 / WHOLE), demand)
+        self._unit_S[rows] = half_units(demand_BT)
+        self._demand_ST[rows] = pack_half(demand_BT, self._unit_S[rows])
+        level_BT = without_spikes(demand_BT * kept_BT, config)
+        self._level_ST[rows] = pack_half(level_BT, self._unit_S[rows])
+        if self._stock_ST is not None and part.stocked_out_ST is not None:
+            self._stock_ST[rows] = pack_shares(torch.from_numpy(np.nan_to_num(part.stocked_out_ST)))
+
+    def _level(self, rows: slice, half_ST: Tensor) -> Tensor:
+        return half_ST[rows] * self._unit_S[rows, None]
+
+    def _share(self, rows: slice) -> Tensor:
+        return self._observed_ST[rows] / WHOLE
+
+
+def without_spikes(demand_ST: Tensor, config: ModelConfig) -> Tensor:
     """Demand with its spikes cut, so that a peak does not set the level of the days after it.
 
     A period counts for at most SPIKE_MEAN times the trailing mean, or SPIKE_SIZE times the mean of the
@@ -167,26 +236,27 @@ def _pad_events(panel: Panel, schema: FeatureSchema, n: int) -> NDArray[np.float
     return result
 
 
-def _union_lifts(
-    panel: Panel, demand: NDArray[np.float32], observed: NDArray[np.float32], base: int
-) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-    """Unions of each series (its location and first static; all) and (U, T) log lifts of their totals over
-    the trailing base."""
+def _from_zero(total_GT: Tensor) -> Tensor:
+    """(G, T + 1) running sums."""
+    return torch.nn.functional.pad(total_GT.cumsum(1), (1, 0))
+
+
+def _unions(panel: Panel) -> NDArray[np.int64]:
+    """(S, 2) unions of each series: its location and first static, and all."""
     labels = panel.keys.location.astype(str)
     if panel.statics:
         first = next(iter(panel.statics.values())).astype(str)
         labels = np.char.add(np.char.add(labels, "\x1f"), first)
-    _, group = np.unique(labels, return_inverse=True)
-    n_groups = int(group.max()) + 1
-    totals = np.zeros((n_groups + 1, panel.n_periods))
-    for u in range(n_groups):  # a sum per group without a copy of the panel
-        rows = group == u
-        totals[u] = (observed[rows] * demand[rows]).sum(0, dtype=np.float64)
-    totals[n_groups] = totals[:n_groups].sum(0)
-    running = np.concatenate([np.zeros((n_groups + 1, 1)), totals.cumsum(1)], axis=1)
-    first_day = np.maximum(np.arange(panel.n_periods) - base, 0)
-    count = np.maximum(np.arange(panel.n_periods) - first_day, 1)
-    mean = (running[:, :-1] - running[:, first_day]) / count
-    lift = np.log((totals + 1) / (mean + 1))
-    unions = np.stack([group, np.full_like(group, n_groups)], axis=1)
-    return unions.astype(np.int64), np.clip(lift, -3, 3).astype(np.float32)
+    names, group_S = np.unique(labels, return_inverse=True)
+    return np.stack([group_S, np.full_like(group_S, len(names))], axis=1).astype(np.int64)
+
+
+def _lifts(total_UT: NDArray[np.float64], base: int) -> NDArray[np.float32]:
+    """(U, T) log lifts of the unions' totals over their trailing base."""
+    n = total_UT.shape[1]
+    running = np.pad(total_UT.cumsum(axis=1), ((0, 0), (1, 0)))
+    first = np.maximum(np.arange(n) - base, 0)
+    count = np.maximum(np.arange(n) - first, 1)
+    mean = (running[:, :-1] - running[:, first]) / count
+    lift_UT: NDArray[np.float32] = np.clip(np.log((total_UT + 1) / (mean + 1)), -3, 3).astype(np.float32)
+    return lift_UT

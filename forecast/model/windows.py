@@ -12,7 +12,8 @@ import torch
 from torch import Tensor
 
 from forecast.model.config import ModelConfig
-from forecast.model.groups import NEW_PLACE, GroupSums, Hidden, group_levels, prior_level
+from forecast.model.groups import GROWTH_SPANS, NEW_PLACE, GroupSums, Hidden, group_levels, prior_level
+from forecast.model.past import Past, read_past
 from forecast.model.tensors import PanelTensors
 
 
@@ -69,30 +70,28 @@ def gather_windows(
     row_B1 = series_B[:, None]
     group_B = tensors.event_group_S[series_B]
     unions_BU = tensors.unions_S2[series_B]
+    past = read_past(tensors.past, series_B, end_B, n_past + _reach_back(tensors, config), config.horizon)
 
     analog_BD = tensors.analog_GL[group_B[:, None], period_BD.clamp(0, tensors.analog_GL.shape[1] - 1)]
     analog_BD = torch.where(period_BD >= 0, analog_BD, -1)
     analog_safe_BD, seen_BD = _clip(analog_BD, tensors.n_periods)
-    level_BD, base_seen_BD = _smooth_level(tensors, row_B1, analog_safe_BD, p)
+    level_BD, base_seen_BD = _smooth_level(past, analog_safe_BD, p)
 
     ends_BW = end_B[:, None] - p * torch.arange(n_patches - 1, -1, -1, device=end_B.device)
     groups = GroupSums(tensors.group_sum_GT, tensors.group_count_GT, tensors.groups_SG[series_B])
     if hidden_B is not None:
-        hidden = Hidden(hidden_B, series_B, tensors.demand_sum_ST, tensors.observed_sum_ST)
-        groups = groups._replace(hidden=hidden)
+        groups = groups._replace(hidden=Hidden(hidden_B, past))
     prior_BW = prior_level(groups, ends_BW, config)
-    means_BWM, scale_BW = _trailing_means(tensors, row_B1, ends_BW, prior_BW, config)
+    means_BWM, scale_BW = _trailing_means(past, ends_BW, prior_BW, config)
     if hidden_B is not None:
         means_BWM, scale_BW = torch.zeros_like(means_BWM), prior_BW + LEAST / STEADY
-    first_BW = tensors.observed_sum_ST[row_B1, ends_BW.clamp(0, tensors.n_periods)]
     known_BD = period_BD.clamp(0, tensors.known_SPF.shape[1] - 1)
+    stock_BN = past.stocked_out_BN
     windows = Windows(
-        demand_BD=tensors.demand_ST[row_B1, past_BD] * inside_BD,
-        observed_BD=tensors.observed_ST[row_B1, past_BD] * inside_BD,
-        stocked_out_BD=None
-        if tensors.stocked_out_ST is None
-        else tensors.stocked_out_ST[row_B1, past_BD] * inside_BD,
-        known_BDF=tensors.known_SPF[row_B1, known_BD],
+        demand_BD=past.at(past.demand_BN, period_BD) * inside_BD,
+        observed_BD=past.at(past.observed_BN, period_BD) * inside_BD,
+        stocked_out_BD=None if stock_BN is None else past.at(stock_BN, period_BD) * inside_BD,
+        known_BDF=tensors.known_SPF[row_B1, known_BD].float(),
         past_lift_BDU=tensors.lift_UT[unions_BU[:, None, :], past_BD[:, :, None]] * inside_BD[:, :, None],
         analog_lift_BDU=tensors.lift_UT[unions_BU[:, None, :], analog_safe_BD[:, :, None]]
         * seen_BD[:, :, None],
@@ -101,13 +100,22 @@ def gather_windows(
         scale_BW=scale_BW,
         means_BWM=means_BWM,
         group_BOM=group_levels(groups, ends_BW[:, -n_origins:], scale_BW[:, -n_origins:], config),
-        age_BW=torch.log1p(first_BW / p),
+        age_BW=torch.log1p(past.seen(ends_BW) / p),
         period_BD=period_BD.clamp(0, tensors.calendar_LC.shape[0] - 1),
         group_B=group_B,
         codes_BN=tensors.codes_SN[series_B],
         price_level_BA=tensors.price_level_SA[series_B],
     )
     return windows if hidden_B is None else _without_history(windows, tensors, hidden_B)
+
+
+def _reach_back(tensors: PanelTensors, config: ModelConfig) -> int:
+    """Periods before a window that its levels and analogs look at."""
+    p = config.patch
+    levels = max(*SPANS, 4 * config.scale) * p
+    analogs = tensors.analog_back + 8 * p + p if tensors.analog_back else 0
+    growth = max(config.year + (max(GROWTH_SPANS) - config.context) * p, 0)
+    return max(levels, analogs, growth)
 
 
 def _without_history(windows: Windows, tensors: PanelTensors, hidden_B: Tensor) -> Windows:
@@ -132,36 +140,25 @@ def _clip(index: Tensor, n: int) -> tuple[Tensor, Tensor]:
     return index.clamp(0, n - 1), ((index >= 0) & (index < n)).float()
 
 
-def _span_mean(tensors: PanelTensors, row: Tensor, end: Tensor, n: int) -> tuple[Tensor, Tensor]:
-    """Mean of observed demand over the n periods before `end` (exclusive), and the share of them observed."""
-    last = end.clamp(0, tensors.n_periods)
-    first = (end - n).clamp(0, tensors.n_periods)
-    total = tensors.demand_sum_ST[row, last] - tensors.demand_sum_ST[row, first]
-    count = tensors.observed_sum_ST[row, last] - tensors.observed_sum_ST[row, first]
-    return total / count.clamp(min=1), count / n
-
-
-def _smooth_level(tensors: PanelTensors, row: Tensor, index: Tensor, p: int) -> tuple[Tensor, Tensor]:
+def _smooth_level(past: Past, index: Tensor, p: int) -> tuple[Tensor, Tensor]:
     """Log ratio of a series' own mean around a past period to its base before it, shrunk where little was
     sold."""
     reach = max(p // 2, 1) if p > 1 else 0
-    near, seen = _span_mean(tensors, row, index + reach + 1, 2 * reach + 1)
-    base, base_seen = _span_mean(tensors, row, index - reach, 8 * p)
+    near, seen = past.mean(index + reach + 1, 2 * reach + 1)
+    base, base_seen = past.mean(index - reach, 8 * p)
     level = torch.log((near * (2 * reach + 1) + 2 * base + 0.1) / (base * (2 * reach + 3) + 0.1))
     return level, (seen > 0).float() * (base_seen > 0.2).float()
 
 
-def _trailing_means(
-    tensors: PanelTensors, row: Tensor, ends: Tensor, prior: Tensor, config: ModelConfig
-) -> tuple[Tensor, Tensor]:
+def _trailing_means(past: Past, ends: Tensor, prior: Tensor, config: ModelConfig) -> tuple[Tensor, Tensor]:
     """(B, W, M) log ratios of trailing means to the scale, and the scale (B, W) in units per period."""
-    scale, share = _span_mean(tensors, row, ends, config.scale * config.patch)
-    longer, longer_share = _span_mean(tensors, row, ends, 4 * config.scale * config.patch)
+    scale, share = past.mean(ends, config.scale * config.patch)
+    longer, longer_share = past.mean(ends, 4 * config.scale * config.patch)
     n, m = share * config.scale * config.patch, longer_share * 4 * config.scale * config.patch
     # As few periods of its like steady the longer mean; without any history there is nothing else.
     longer = (longer * m + prior * STEADY) / (m + STEADY)
     scale = (scale * n + longer * STEADY + LEAST) / (n + STEADY)
-    means = [_span_mean(tensors, row, ends, span * config.patch) for span in SPANS]
+    means = [past.mean(ends, span * config.patch) for span in SPANS]
     ratios = [torch.log((m + 0.1 * scale + 1e-3) / (1.1 * scale + 1e-3)) * (s > 0) for m, s in means]
     return torch.stack(ratios, dim=2), scale
 
