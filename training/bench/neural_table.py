@@ -56,14 +56,20 @@ class NeuralTable:
 
     def forecast(self, engine: NeuralForecast, n_observed: int, context: int) -> Floats:
         """(S, H, Q) quantiles of the horizon after an origin."""
+        past = self.past(n_observed, context + self.horizon)
+        return self.read(engine.predict(df=past, static_df=self.statics, futr_df=self.future(n_observed)))
+
+    def future(self, n_observed: int) -> pd.DataFrame:
+        """What is known of the horizon after an origin."""
         window = slice(n_observed - self.first, n_observed - self.first + self.horizon)
         ahead = np.zeros((self.panel.n_series, self.horizon), np.float32)
         frame = long_frame(self.panel, ahead, n_observed).drop(columns="y")
         self._add_future(frame, window)
-        answer = engine.predict(
-            df=self.past(n_observed, context + self.horizon), static_df=self.statics, futr_df=frame
-        )
-        # Columns come in the order of the levels.
+        return frame
+
+    def read(self, answer: pd.DataFrame) -> Floats:
+        """(S, H, Q) quantiles of an answer, in order and not negative; its columns come in the order of the
+        levels."""
         values = answer[[name for name in answer if str(name).startswith("m")]].to_numpy(np.float32)
         quantiles_SHQ = values.reshape(self.panel.n_series, self.horizon, len(LEVELS))
         result: Floats = np.maximum(np.sort(quantiles_SHQ, axis=2), 0.0)
