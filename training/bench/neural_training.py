@@ -41,14 +41,14 @@ FOREVER: Final = 1_000_000_000
 
 @dataclass(frozen=True, kw_only=True)
 class NeuralSettings:
-    """context: periods that a window looks back. history: periods trained on, at most, as in the comparison
-    of accuracy. series, windows: per step. accelerator: cpu or cuda."""
+    """context: periods that a window looks back. history: periods trained on, at most. series: from which a
+    step draws its windows; both as in the comparison of accuracy. accelerator: cpu or cuda."""
 
     kind: Kind
     hidden: int
     context: int = 112
     history: int = 546
-    series: int = 32
+    series: int = 16
     windows: int = 256
     learning_rate: float = 1e-3
     accelerator: str = "cpu"

@@ -29,18 +29,17 @@ from training.config import TrainingConfig
 
 GAIN: Final = 0.001
 """Share by which a WQL must fall to count as better."""
-WINDOWS: Final = 256
-"""A peer's windows a step, as in the comparison of accuracy."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Race:
-    """minutes: of training at most, for each. every: steps between two forecasts. patience: forecasts without
-    gain that end training."""
+    """minutes: of training at most, for each. every: steps between two forecasts. windows: a step of a peer.
+    patience: forecasts without gain that end training."""
 
     minutes: float
     training: TrainingConfig
     every: int = 50
+    windows: int = 256
     patience: int = 10
 
 
@@ -99,7 +98,7 @@ def race(panel: Panel, peers: Sequence[str], limits: Race) -> dict[str, float]:
 
     bests: dict[str, Point] = {}
     for name in peers:
-        settings = peer_like(name, past, ours.parameters, windows=WINDOWS, device=ours.device.type)
+        settings = peer_like(name, past, ours.parameters, windows=limits.windows, device=ours.device.type)
         bests[name] = best(_course(NeuralTraining(past, settings), ours.device, limits, wql))
         say(f"{name}: best WQL {bests[name].wql:.4f} after {bests[name].seconds:.1f} s of training")
     course = Course(ours.device, limits, lambda: wql(ours.quantiles()))

@@ -28,8 +28,6 @@ from forecast.quantiles import LEVELS
 from forecast.snapshot.writer import write_snapshot
 from training.bench.speed_data import HORIZON, SpeedData, open_panel, save_panel, speed_panel
 from training.bench.timing import GB, Samples, Stopwatch, peak_gb, run_fresh
-from training.config import TrainingConfig
-from training.fit import fit
 
 STEPS: Final = 3
 PANEL, BUNDLE, HOME = "panel.npz", "bundle", "home"
@@ -79,6 +77,9 @@ def _in_fresh_processes(data: SpeedData, how: ScoreSpeed) -> dict[str, float]:
 
 def prepare(folder: Path, data: SpeedData, how: ScoreSpeed) -> None:
     """Write the panel and a bundle."""
+    from training.config import TrainingConfig  # here: what only trains is no part of a scoring process
+    from training.fit import fit
+
     panel = speed_panel(data)
     model = ModelConfig.for_history(
         panel.period, horizon=HORIZON, n_periods=panel.n_periods, members=how.members

@@ -42,6 +42,8 @@ def train(
         float,
         typer.Option(min=0.0, help="Training of each at most in the race to the best WQL; 0: no race."),
     ] = 5.0,
+    every: Annotated[int, typer.Option(min=1, help="Steps between two forecasts of the race.")] = 50,
+    windows: Annotated[int, typer.Option(min=1, help="Windows a step of a peer in the race.")] = 256,
     seconds: Annotated[float, typer.Option(min=0.0, help="Training steps of one repeat, at least.")] = 3.0,
     repeats: RepeatsOption = 5,
     seed: SeedOption = 0,
@@ -54,17 +56,19 @@ def train(
     if data is None and store is not None:
         raise UsageError(f"--store: expected --data DIR beside it, found --store {store} alone")
     from training.bench.neural_training import parse_peers
+    from training.bench.race import Race
     from training.bench.speed_data import EVERY_STORE, SpeedData
     from training.bench.train_speed import Laps, bench_train
     from training.config import TrainingConfig
 
     place = store or (EVERY_STORE if vs is None else "CA_1")
+    training = TrainingConfig(seed=seed, device=device)
     results = bench_train(
         SpeedData(folder=data, series=series, seed=seed, cutoff=cutoff, store=place),
-        training=TrainingConfig(seed=seed, device=device),
+        training=training,
         laps=Laps(repeats=repeats, seconds=seconds),
         peers=() if vs is None else parse_peers(peers or "tide"),
-        minutes=minutes,
+        run=Race(minutes=minutes, training=training, every=every, windows=windows) if minutes else None,
     )
     _print("train", results, as_json=as_json)
 

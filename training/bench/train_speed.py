@@ -41,10 +41,10 @@ class Laps:
 
 
 def bench_train(
-    data: SpeedData, *, training: TrainingConfig, laps: Laps, peers: tuple[str, ...], minutes: float
+    data: SpeedData, *, training: TrainingConfig, laps: Laps, peers: tuple[str, ...], run: Race | None
 ) -> dict[str, float]:
     """Speed of training on a panel; with `peers` (of `neural_training.PEERS`), theirs on the same panel, and
-    with `minutes` above 0 the race to the best WQL of theirs, each for so many minutes of training at most.
+    with `run` the race to the best WQL of theirs.
 
     Raises NotFoundError where peers are named and neuralforecast is not installed.
     """
@@ -59,8 +59,8 @@ def bench_train(
         results |= peer_speed(name, panel, loop, laps)
     if "tide" in peers:
         results["train_vs_tide_ratio"] = results["train_origins_per_s"] / results["tide_windows_per_s"]
-    if peers and minutes > 0:
-        results |= race(panel, peers, Race(minutes=minutes, training=training))
+    if peers and run is not None:
+        results |= race(panel, peers, run)
     return results
 
 
