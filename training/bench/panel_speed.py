@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 from typing import Final
 
+from forecast.cli.output import say
 from forecast.demand.panel_build import load_panel
 from forecast.home import Home
 from training.bench.speed_data import HORIZON, SpeedData, simulated
@@ -23,7 +24,9 @@ def bench_panel(data: SpeedData, *, repeats: int, device: str) -> dict[str, floa
     """Import into the store of a temporary home (not counted), then load it, each time in a fresh process:
     `measure`. All of the data is taken, without a cutoff."""
     with tempfile.TemporaryDirectory(prefix="surgecast-bench-") as name:
+        say("importing …")
         _import(data, Home(Path(name)))
+        say("loading …")
         samples = Samples()
         for _ in range(repeats):
             found = run_fresh("training.bench.panel_speed", [name, device])

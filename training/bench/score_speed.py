@@ -17,6 +17,7 @@ from typing import Final
 import numpy as np
 import torch
 
+from forecast.cli.output import say
 from forecast.demand.panel import Panel
 from forecast.errors import UsageError
 from forecast.home import Home
@@ -47,7 +48,8 @@ class ScoreSpeed:
 
 def bench_score(data: SpeedData, *, scale: tuple[int, ...], how: ScoreSpeed) -> dict[str, float]:
     """Metrics of `measure` for the data; for each number of simulated series in `scale` those of `BARE`, the
-    number at the end of their names."""
+    number at the end of their names. Snapshots are written in a folder where the system keeps temporary files
+    (TMPDIR), which should be on a disk."""
     results = _in_fresh_processes(data, how)
     for n in scale:
         found = _in_fresh_processes(replace(data, folder=None, series=n), how)
@@ -68,10 +70,12 @@ def parse_scale(text: str | None) -> tuple[int, ...]:
 
 def _in_fresh_processes(data: SpeedData, how: ScoreSpeed) -> dict[str, float]:
     """Set up in one, measure in another."""
+    say(f"preparing {'M5' if data.folder is not None else f'{data.series:,} simulated series'} …")
     with tempfile.TemporaryDirectory(prefix="surgecast-bench-") as name:
         source = {**vars(data), "folder": None if data.folder is None else str(data.folder)}
         task = json.dumps({"folder": name, "data": source, "how": vars(how)})
         run_fresh("training.bench.score_speed", ["prepare", task])
+        say("scoring …")
         return run_fresh("training.bench.score_speed", ["measure", task])
 
 

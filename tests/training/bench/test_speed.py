@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -12,8 +14,9 @@ import torch
 from panels import make_panel
 
 from forecast.cli.main import run
+from forecast.demand.panel import Panel
 from forecast.quantiles import LEVELS
-from training.bench.race import Course, Point, Race, best, decile_wql, verdict
+from training.bench.race import Course, Point, Race, best, decile_wql, race, verdict
 from training.bench.speed_data import open_panel, save_panel, simulated
 from training.bench.timing import LapClock, Samples, peak_gb
 from training.config import TrainingConfig
@@ -130,6 +133,37 @@ def test_ours_is_held_against_the_best_wql_and_the_fastest_peer(capsys: pytest.C
     assert not {"time_to_best_peer_wql_ratio", "ours_to_nhits_s"} & set(out_of_reach)
     assert "ours did not reach the best peer's WQL of 0.4000" in capsys.readouterr().err
     assert best([Point(1.0, 0.9), Point(2.0, 0.5), Point(3.0, 0.4999)]) == Point(2.0, 0.5)
+
+
+def test_nobody_in_a_race_sees_the_days_that_are_held_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    given: list[Panel] = []
+
+    class Peer:
+        """Forecasts nothing, and stops when told to."""
+
+        def __init__(self, panel: Panel, _settings: object) -> None:
+            given.append(panel)
+
+        def run(self, on_step: Callable[[], bool]) -> None:
+            while not on_step():
+                pass
+
+        def quantiles(self) -> np.ndarray:
+            return np.zeros((2, 28, len(LEVELS)), np.float32)
+
+    class Ours(Peer):
+        device, parameters, schema = torch.device("cpu"), 1, SimpleNamespace(integer=True)
+
+        def run(self, on_step: Callable[[object], bool]) -> None:
+            super().run(lambda: on_step(None))
+
+    monkeypatch.setattr("training.bench.race.TrainingLoop", Ours)
+    monkeypatch.setattr("training.bench.race.NeuralTraining", Peer)
+    monkeypatch.setattr("training.bench.race.peer_like", lambda *_given, **_named: None)
+    panel = make_panel(np.full((2, 300), 7.0))
+    found = race(panel, ["tide", "tft"], Race(minutes=60, training=TrainingConfig(), every=1, patience=1))
+    assert [one.n_periods for one in given] == [272] * 3
+    assert found["ours_best_wql"] == found["tide_best_wql"] == pytest.approx(1.0)  # zeros, of 7 wanted
 
 
 def test_a_race_ends_when_forecasts_stop_gaining() -> None:
