@@ -72,8 +72,9 @@ def our_speed(loop: TrainingLoop, laps: Laps) -> dict[str, float]:
         of it: Lightning's loop, feed, forward, backward, optimiser, averaging of weights.
     draw_share_of_step: `OriginFeed.draw` (series, ends, steps and hidden kinds on the device) over the step.
     gather_share_of_step: the index arithmetic that reads the panel's tensors, over the step: the windows of a
-        draw, the windows of its part without history, and the targets. feed_share_of_step: both. Either is
-        timed apart from training, batch after batch, and divided by the median step.
+        draw, the windows of its part without history, and the targets; joining these windows is left out.
+        feed_share_of_step: both. Either is timed apart from training, batch after batch, and divided by the
+        median step.
     counted_share: pairs whose truth counts in the loss (observed, before the limit); the rest is computed all
         the same. parameters: of the network that a step trains. batch: windows a step.
     """
