@@ -56,7 +56,9 @@ def build() -> TyperGroup:
     for entry in _registered("surgecast.commands"):
         root.add_command(LazyCommand(entry))
     benches = typer.Typer(cls=LazyGroup, no_args_is_help=True)
-    benches.callback(help="Measure accuracy on public data sets (--data DIR).")(lambda: None)
+    benches.callback(help="Measure accuracy on public data sets (--data DIR), speed and memory.")(
+        lambda: None
+    )
     bench = get_group(benches)
     bench.name = "bench"
     for entry in _registered("surgecast.bench"):

@@ -1,1 +1,1 @@
-"""Benchmarks of accuracy on public data, as `surgecast bench NAME`."""
+"""Benchmarks of accuracy on public data, of speed and of memory, as `surgecast bench NAME`."""

@@ -10,11 +10,12 @@ import torch
 
 
 def machine() -> dict[str, object]:
-    """Processor, cores, memory, GPU and versions of this machine."""
+    """Processor, cores, threads that arithmetic uses, memory, GPU and versions of this machine."""
     gpu = torch.cuda.get_device_name(0) if torch.cuda.is_available() else None
     return {
         "processor": _processor(),
         "cores": len(os.sched_getaffinity(0)),
+        "threads": torch.get_num_threads(),
         "memory_gib": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1),
         "gpu": gpu,
         "python": platform.python_version(),

@@ -12,17 +12,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import Final, Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 
 from forecast.demand.panel import Floats, Panel
 from forecast.forecasts import Forecasts
 from forecast.model.coupling import scenario_ranks
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 N_SCENARIOS: Final = 100
 """As many as our model has by default."""
@@ -78,24 +74,6 @@ def whole_units(panel: Panel) -> bool:
     return bool(np.all(recent == np.round(recent)))
 
 
-def in_stock_demand(panel: Panel) -> Floats:
-    """(S, T) demand; NaN where missing or where a stock-out cut it off (a series that was never fully in
-    stock keeps its sales).
-    """
-    if panel.stocked_out_ST is None:
-        return panel.demand_ST
-    kept_ST = np.where(panel.stocked_out_ST > 0, np.nan, panel.demand_ST)
-    never_S1 = np.isnan(kept_ST).all(axis=1, keepdims=True)
-    result: Floats = np.where(never_S1, panel.demand_ST, kept_ST).astype(np.float32)
-    return result
-
-
-def first_demand(demand_ST: Floats) -> NDArray[np.intp]:
-    """(S,) index of the first period that is not missing; T where there is none."""
-    present_ST = np.isfinite(demand_ST)
-    return np.where(present_ST.any(axis=1), present_ST.argmax(axis=1), demand_ST.shape[1])
-
-
 def residual_places(residual_SW: Floats, horizon: int, n_templates: int) -> Floats:
     """(N, S, H) templates from the residuals of the last W periods (NaN: none): blocks of H periods that end
     a week apart, each residual by its place among its series' own.
@@ -113,34 +91,6 @@ def residual_places(residual_SW: Floats, horizon: int, n_templates: int) -> Floa
     ends = [n_W - 7 * i for i in range(n_blocks)]
     blocks = [places_SW[:, end - horizon : end] for end in ends]
     return np.stack(blocks) if blocks else np.zeros((0, len(residual_SW), horizon), np.float32)
-
-
-def long_frame(panel: Panel, demand_SX: Floats, first: int) -> pd.DataFrame:
-    """unique_id (row number), ds, y of periods first .. first + X - 1, series by series."""
-    import pandas as pd
-
-    n_series, n = demand_SX.shape
-    return pd.DataFrame(
-        {
-            "unique_id": np.repeat(np.arange(n_series), n),
-            "ds": np.tile(panel.times(first, n).astype("datetime64[ns]"), n_series),
-            "y": demand_SX.ravel(),
-        }
-    )
-
-
-def filled(demand_SW: Floats, season: int) -> Floats:
-    """Missing values taken from a season before, else (at the start) 0."""
-    filled_SW = demand_SW.copy()
-    for t in range(demand_SW.shape[1]):
-        before = filled_SW[:, t - season] if t >= season else np.zeros(len(filled_SW), np.float32)
-        filled_SW[:, t] = np.where(np.isnan(filled_SW[:, t]), before, filled_SW[:, t])
-    return filled_SW
-
-
-def pandas_step(panel: Panel) -> str:
-    """The panel's period as pandas names it."""
-    return {"hour": "h", "day": "D", "week": "7D"}[panel.period]
 
 
 def unevenness(demand_ST: Floats, origin: int) -> Floats:

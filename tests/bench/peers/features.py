@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from forecast.demand.panel import SEASON, STEP, Floats, Panel
-from tests.bench.peers.common import in_stock_demand
+from training.bench.frames import in_stock_demand
 
 Index = NDArray[np.intp]
 WINDOWS: Final = (7, 14, 28, 56, 91, 182, 364)

@@ -16,18 +16,10 @@ import numpy as np
 
 from forecast.demand.panel import Floats, Panel
 from forecast.errors import InputError
-from tests.bench.peers.common import (
-    SEED,
-    Marginals,
-    filled,
-    first_demand,
-    in_stock_demand,
-    long_frame,
-    pandas_step,
-    unevenness,
-)
-from tests.bench.peers.exogenous import future_columns
+from tests.bench.peers.common import SEED, Marginals, unevenness
 from tests.bench.peers.residuals import Calibration
+from training.bench.exogenous import future_columns
+from training.bench.frames import filled, first_demand, in_stock_demand, long_frame, pandas_step
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -25,20 +25,11 @@ from forecast.errors import InputError
 from forecast.forecasts import rank_weights
 from forecast.model.coupling import probability_integral_transform
 from forecast.quantiles import LEVELS
-from tests.bench.peers.common import (
-    N_SCENARIOS,
-    SEED,
-    Marginals,
-    filled,
-    first_demand,
-    in_stock_demand,
-    long_frame,
-    pandas_step,
-)
-from tests.bench.peers.exogenous import future_columns
+from tests.bench.peers.common import N_SCENARIOS, SEED, Marginals
+from training.bench.frames import pandas_step
+from training.bench.neural_table import NeuralTable
 
 if TYPE_CHECKING:
-    import pandas as pd
     from neuralforecast import NeuralForecast
     from pytorch_lightning import Callback
 
@@ -46,8 +37,6 @@ TRAIN_SHARE: Final = 0.7
 """Of the minutes; what is left is for the frame and for the forecasts."""
 PAST_SHARE: Final = 0.95
 """Of the minutes, until when another past origin is forecast for the coupling."""
-MOST_LABELS: Final = 30
-"""Statics with more labels than this are no one-hot columns."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,7 +74,7 @@ class NeuralPeer:
         started = time.monotonic()
         context = min(self.context, max((panel.n_periods - horizon) // 2, horizon))
         history = min(self.history, panel.n_periods)
-        table = _Table(panel, horizon, history)
+        table = NeuralTable(panel, horizon, history)
         clock = _clock(started, 60 * TRAIN_SHARE * self.minutes, self.learning_rate)
         engine = self._engine(panel, horizon, context, table, clock)
         engine.fit(df=table.past(panel.n_periods, history), static_df=table.statics)
@@ -101,7 +90,7 @@ class NeuralPeer:
         )
 
     def _past(
-        self, table: _Table, engine: NeuralForecast, horizon: int, context: int, deadline: float
+        self, table: NeuralTable, engine: NeuralForecast, horizon: int, context: int, deadline: float
     ) -> tuple[Floats, float]:
         """Where the truth fell in forecasts of past origins, and total demand over total mean there; the
         deadline keeps at least one origin.
@@ -122,7 +111,7 @@ class NeuralPeer:
         return np.stack(places), truth / mean if mean > 0 else 1.0
 
     def _engine(
-        self, panel: Panel, horizon: int, context: int, table: _Table, clock: Callback
+        self, panel: Panel, horizon: int, context: int, table: NeuralTable, clock: Callback
     ) -> NeuralForecast:
         from neuralforecast import NeuralForecast
         from neuralforecast.losses.pytorch import MQLoss
@@ -158,70 +147,6 @@ class NeuralPeer:
         else:
             model = TFT(**shared, hidden_size=self.hidden)
         return NeuralForecast(models=[model], freq=pandas_step(panel))
-
-
-class _Table:
-    """The panel as neuralforecast wants it."""
-
-    def __init__(self, panel: Panel, horizon: int, history: int) -> None:
-        self.panel = panel
-        self.horizon = horizon
-        self.first = panel.n_periods - history
-        self.demand_ST = in_stock_demand(panel)
-        self._filled_ST = np.nan_to_num(filled(self.demand_ST[:, self.first :], 7))
-        self._start_S = np.minimum(first_demand(self.demand_ST), panel.n_periods - 1)
-        self._future = future_columns(panel, self.first, horizon)
-        self.future_names = list(self._future)
-        self.past_names = [] if panel.stocked_out_ST is None else ["stocked out"]
-        self.statics = _static_frame(panel)
-        self.static_names = [name for name in self.statics if name != "unique_id"]
-
-    def past(self, n_observed: int, n_back: int) -> pd.DataFrame:
-        """Demand and all columns of the last `n_back` periods before an origin; a series starts with its
-        first demand.
-        """
-        first = max(n_observed - n_back, self.first)
-        window = slice(first - self.first, n_observed - self.first)
-        frame = long_frame(self.panel, self._filled_ST[:, window], first)
-        self._add_future(frame, window)
-        if self.panel.stocked_out_ST is not None:
-            frame["stocked out"] = np.nan_to_num(self.panel.stocked_out_ST[:, first:n_observed]).ravel()
-        frame["available_mask"] = np.isfinite(self.demand_ST[:, first:n_observed]).astype(np.float32).ravel()
-        # A series not yet on sale keeps one row, so that every series is there.
-        start_S = np.minimum(self._start_S, n_observed - 1)
-        begun_SW = np.arange(first, n_observed) >= start_S[:, None]
-        return frame[begun_SW.ravel()].reset_index(drop=True)
-
-    def forecast(self, engine: NeuralForecast, n_observed: int, context: int) -> Floats:
-        """(S, H, Q) quantiles of the horizon after an origin."""
-        window = slice(n_observed - self.first, n_observed - self.first + self.horizon)
-        ahead = np.zeros((self.panel.n_series, self.horizon), np.float32)
-        frame = long_frame(self.panel, ahead, n_observed).drop(columns="y")
-        self._add_future(frame, window)
-        answer = engine.predict(
-            df=self.past(n_observed, context + self.horizon), static_df=self.statics, futr_df=frame
-        )
-        # Columns come in the order of the levels.
-        values = answer[[name for name in answer if str(name).startswith("m")]].to_numpy(np.float32)
-        quantiles_SHQ = values.reshape(self.panel.n_series, self.horizon, len(LEVELS))
-        result: Floats = np.maximum(np.sort(quantiles_SHQ, axis=2), 0.0)
-        return result
-
-    def _add_future(self, frame: pd.DataFrame, window: slice) -> None:
-        for name, values_SW in self._future.items():
-            shown = np.broadcast_to(values_SW[:, window], (self.panel.n_series, window.stop - window.start))
-            frame[name] = shown.ravel()
-
-
-def _static_frame(panel: Panel) -> pd.DataFrame:
-    import pandas as pd
-
-    columns: dict[str, object] = {"unique_id": np.arange(panel.n_series)}
-    for name, labels in panel.statics.items():
-        values = np.unique(labels)
-        if len(values) <= MOST_LABELS:
-            columns |= {f"{name} {value}": (labels == value).astype(np.float32) for value in values}
-    return pd.DataFrame(columns)
 
 
 def _means(quantiles_SHQ: Floats) -> Floats:

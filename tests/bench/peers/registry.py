@@ -12,7 +12,8 @@ from tests.bench.peers.neural_peers import NeuralPeer
 from tests.bench.peers.stats_peers import StatsPeer
 
 _TREES = ("lightgbm_peer.py", "features.py", "residuals.py")
-_NEURAL = ("neural_peers.py", "exogenous.py")
+_EXOGENOUS = "../../../training/bench/exogenous.py"
+_NEURAL = ("neural_peers.py", "../../../training/bench/neural_table.py", _EXOGENOUS)
 NEEDS = {
     "lightgbm": "lightgbm",
     "mlforecast": "mlforecast",
@@ -26,12 +27,12 @@ NEEDS = {
 
 
 def make_peer(name: str, minutes: float) -> tuple[Peer, tuple[str, ...]]:
-    """The peer within a budget of minutes (those that can be cut short), and its files in this folder."""
+    """The peer within a budget of minutes (those that can be cut short), and its files, from this folder."""
     peers: dict[str, tuple[Peer, tuple[str, ...]]] = {
         "lightgbm": (LightGBMPeer(minutes=minutes), _TREES),
         "mlforecast": (
             MLForecastPeer(minutes=minutes),
-            ("mlforecast_peer.py", "exogenous.py", "residuals.py"),
+            ("mlforecast_peer.py", _EXOGENOUS, "residuals.py"),
         ),
         "nhits": (NeuralPeer(model="NHITS", minutes=minutes), _NEURAL),
         "tide": (NeuralPeer(model="TiDE", minutes=minutes), _NEURAL),

@@ -16,8 +16,8 @@ from forecast.demand.panel import Panel
 from forecast.forecasts import Forecasts
 
 ROOT = Path(__file__).parents[3]
-SHARED = ("common.py",)
-"""Files of this folder that every peer's forecasts depend on."""
+SHARED = ("common.py", "../../../training/bench/frames.py")
+"""Files, from this folder, that every peer's forecasts depend on."""
 
 
 @dataclass(frozen=True, kw_only=True)

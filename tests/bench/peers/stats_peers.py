@@ -17,15 +17,8 @@ import numpy as np
 from forecast.demand.panel import SEASON, Floats, Panel
 from forecast.errors import UsageError
 from forecast.quantiles import LEVELS, MEDIAN
-from tests.bench.peers.common import (
-    Marginals,
-    filled,
-    first_demand,
-    in_stock_demand,
-    long_frame,
-    pandas_step,
-    residual_places,
-)
+from tests.bench.peers.common import Marginals, residual_places
+from training.bench.frames import filled, first_demand, in_stock_demand, long_frame, pandas_step
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -20,7 +20,6 @@ from forecast.quantiles import LEVELS
 from tests.bench.peers import registry
 from tests.bench.peers.__main__ import main
 from tests.bench.peers.common import Marginals, finish, residual_places
-from tests.bench.peers.exogenous import future_columns
 from tests.bench.peers.features import FeatureBuilder
 from tests.bench.peers.registry import check_installed, parse_names
 from tests.bench.peers.resampling import Draws, centred_interval, draw, resampled_scores
@@ -29,6 +28,7 @@ from tests.bench.peers.runner import Result, run
 from tests.bench.peers.scoring import TaskScorer, differences
 from tests.bench.peers.table import as_json, print_results
 from tests.bench.peers.task import Task, as_known, whole_items
+from training.bench.exogenous import future_columns
 
 HORIZON = 14
 ROOT = Path(__file__).parents[3]

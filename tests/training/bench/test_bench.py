@@ -117,16 +117,25 @@ def test_m5_refuses_a_cutoff_outside_and_a_folder_without_data(
     assert "sales.parquet in it" in capsys.readouterr().err
 
 
-def test_make_bench_says_what_it_needs() -> None:
+def test_make_bench_measures_speed_without_data_and_accuracy_with_it(tmp_path: Path) -> None:
     make = shutil.which("make")
     if make is None:
         pytest.skip("make is not installed")
-    here = f"BIN={Path(sys.executable).parent}"
+    program = tmp_path / "surgecast"  # tells what it is asked for
+    program.write_text('#!/bin/sh\necho "$@"\n')
+    program.chmod(0o755)
+    (tmp_path / "python").write_text(f'#!/bin/sh\nexec {sys.executable} "$@"\n')
+    (tmp_path / "python").chmod(0o755)
     root = Path(__file__).parents[3]
-    command = [make, "--assume-old=.venv/.ready", "bench", here, "M5=", "FRESHRETAIL="]
-    done = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False)
-    assert done.returncode == 2
-    assert "make bench M5=DIR FRESHRETAIL=DIR" in done.stderr
+    command = [make, "--silent", "--assume-old=.venv/.ready", "bench", f"BIN={tmp_path}", "FRESHRETAIL="]
+
+    def asked(m5: str) -> list[str]:
+        done = subprocess.run([*command, f"M5={m5}"], cwd=root, capture_output=True, text=True, check=True)
+        return [line.split()[1] for line in done.stdout.splitlines()]
+
+    assert set(asked("")) >= {"train", "score", "panel"}
+    assert not set(asked("")) & {"m5", "freshretail", "peaks", "stockouts", "cold"}
+    assert set(asked("some-folder")) - set(asked("")) == {"m5", "peaks", "cold"}
 
 
 def write_freshretail(folder: Path) -> None:

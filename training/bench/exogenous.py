@@ -11,7 +11,7 @@ from typing import Final
 import numpy as np
 
 from forecast.demand.panel import Floats, Panel
-from tests.bench.peers.common import in_stock_demand
+from training.bench.frames import in_stock_demand
 
 YEAR: Final = 364
 
