@@ -16,6 +16,7 @@ from forecast.model.config import ModelConfig
 from forecast.model.groups import NEW_ITEM, NEW_PLACE, OWN
 from forecast.model.tensors import PanelTensors
 from training.config import TrainingConfig
+from training.team import Team
 
 
 class Draw(NamedTuple):
@@ -32,22 +33,32 @@ class Draw(NamedTuple):
 
 class OriginFeed(IterableDataset[Draw]):
     """Endless draws. `limit` is moved forward by the curriculum; recent windows are drawn more often than old
-    ones."""
+    ones.
+
+    Process r of N draws from the series r, r + N, r + 2 N ..., an N-th of the batch, with numbers of its own;
+    the steps ahead and the kinds of cold windows are the same for all.
+    """
 
     def __init__(
-        self, tensors: PanelTensors, model: ModelConfig, training: TrainingConfig, limit: int
+        self,
+        tensors: PanelTensors,
+        model: ModelConfig,
+        training: TrainingConfig,
+        limit: int,
+        team: Team | None = None,
     ) -> None:
         self.limit = limit
-        self._n_series = tensors.n_series
+        self._team = team or Team()
+        self._n_own = len(range(self._team.rank, tensors.n_series, self._team.size))
         self._patch = model.patch
         self._oldest = model.patch * model.origins
         self._mean_age = training.half_life * model.patch / math.log(2)
-        self.batch = training.windows(model, tensors.n_series, tensors.n_periods)
+        self.batch = -(-training.windows(model, tensors.n_series, tensors.n_periods) // self._team.size)
         self._horizon, self._part = model.horizon, training.part(model)
         self._cold = training.cold * self.batch
         self._rng = np.random.default_rng(training.seed)
         self._device = tensors.demand_ST.device
-        self._generator = torch.Generator(self._device).manual_seed(training.seed)
+        self._generator = torch.Generator(self._device).manual_seed(self._team.seed(training.seed))
 
     def __iter__(self) -> Iterator[Draw]:
         while True:
@@ -57,7 +68,8 @@ class OriginFeed(IterableDataset[Draw]):
         """One batch for the current limit; ends lie at least a patch before it, so that each window has some
         truth."""
         n, device, generator = self.batch, self._device, self._generator
-        series_B = torch.randint(self._n_series, (n,), device=device, generator=generator)
+        own_B = torch.randint(self._n_own, (n,), device=device, generator=generator)
+        series_B = own_B * self._team.size + self._team.rank
         newest = max(self.limit - self._patch, 1)
         span = max(newest - min(self._oldest, newest // 2), 1)
         age_B = torch.empty(n, device=device).exponential_(1 / self._mean_age, generator=generator)

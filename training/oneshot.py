@@ -36,7 +36,7 @@ from forecast.demand.panel import STEP, EventGrid, Period, SeriesKeys
 from forecast.demand.sources.reading import FileModel, read_model, read_toml
 from forecast.demand.sources.table import TableColumns, read_table_panel
 from forecast.evaluation.rows import forecast_rows
-from forecast.model.forecaster import Forecaster
+from forecast.model.sharded import forecaster
 from training.features import usable
 from training.files import check_output, write_parquet
 from training.jobs import fit_shown
@@ -90,7 +90,7 @@ def forecast_table(
         say(f"left out, not known for the {horizon} periods after {panel.origin}: {', '.join(dropped)}")
     training = training_config(config.minutes, config.steps, config.seed, config.device)
     bundle = fit_shown(panel, horizon, training, "training")
-    rows = forecast_rows(Forecaster(bundle, config.device)(panel, horizon))
+    rows = forecast_rows(forecaster(bundle, config.device)(panel, horizon))
     write_parquet(rows, out)
     return {
         "out": out,
