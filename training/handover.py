@@ -7,7 +7,8 @@ error-R.json       why process R failed, where it was foreseen
 weights-R.txt      SHA-256 of the weights that process R ended with
 bundle             the result
 
-JSON and plain arrays, never pickle.
+JSON and plain arrays, never pickle. Only the user who fits can read the folder, and it goes
+when the fit ends.
 """
 
 from __future__ import annotations

@@ -41,10 +41,9 @@ def main(folder: Path, rank: int, size: int) -> int:
                 device=device,
                 spent=max(time.time() - job.began, 0.0),
             )
-            write_digest(folder, rank, fitted.network.state_dict())
-            if rank == 0:
-                fitted.bundle().save(folder / "bundle")
-            dist.barrier()
+        write_digest(folder, rank, fitted.network.state_dict())
+        if rank == 0:  # the others have left, and wait for nothing
+            fitted.bundle().save(folder / "bundle")
     except SurgecastError as error:
         write_error(folder, rank, error)
         return 1
