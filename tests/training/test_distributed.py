@@ -127,24 +127,6 @@ def test_two_processes_average_gradients_and_put_scores_together_in_order(
     assert np.mean(same) > np.mean(shifted) + 0.2
 
 
-def test_a_process_that_dies_ends_the_fit_with_one_error(panel: Panel, tmp_path: Path) -> None:
-    write_job(tmp_path, Job(panel=panel, model=MODEL, training=TWO, began=time.time()))
-    with _processes(tmp_path, 2) as processes, pytest.raises(SurgecastError) as caught:
-        _wait(tmp_path, processes, lambda _record: processes[1].kill())
-    assert str(caught.value) == "training process 2 of 2: expected to finish, found signal SIGKILL"
-    assert [process.poll() is not None for process in processes] == [True, True]
-
-
-def test_an_interrupt_ends_all_processes(panel: Panel, tmp_path: Path) -> None:
-    def interrupt(_record: EpochRecord) -> None:
-        raise KeyboardInterrupt
-
-    write_job(tmp_path, Job(panel=panel, model=MODEL, training=TWO, began=time.time()))
-    with pytest.raises(KeyboardInterrupt), _processes(tmp_path, 2) as processes:
-        _wait(tmp_path, processes, interrupt)
-    assert [process.poll() is not None for process in processes] == [True, True]
-
-
 def test_a_loss_that_is_no_number_in_one_process_stops_all_with_good_weights(panel: Panel) -> None:
     demand = panel.demand_ST.copy()
     demand[7, 420:] = 1e30  # of the second process's share
