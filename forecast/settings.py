@@ -14,7 +14,7 @@ import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated, Literal, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
@@ -83,6 +83,15 @@ class TrainingSettings(_Section):
     device: Literal["auto", "cpu", "cuda"] = Field(
         default="auto", description="Where to compute: auto, cpu or cuda; auto takes CUDA when it is there."
     )
+    devices: Annotated[int, Field(ge=1)] | Literal["auto"] = Field(
+        default="auto",
+        description="GPUs, or processes on the CPU, that share the work; auto: all GPUs, one on the CPU.",
+    )
+
+    @property
+    def number_of_devices(self) -> int | None:
+        """None for auto."""
+        return None if self.devices == "auto" else self.devices
 
 
 class ServeSettings(_Section):
@@ -264,11 +273,11 @@ def _check_variable(variable: str) -> None:
 
 def _parsed(section: str, key: str, text: str, variable: str) -> object:
     """An environment variable's text as the type of its setting; lists are separated by commas."""
-    default = SECTIONS[section].model_fields[key].get_default()
-    if isinstance(default, tuple):
+    field = SECTIONS[section].model_fields[key]
+    if isinstance(field.get_default(), tuple):
         return tuple(part.strip() for part in text.split(",") if part.strip())
     try:
-        return TypeAdapter(type(default)).validate_python(text)
+        return TypeAdapter[Any](field.annotation or str).validate_python(text)
     except ValidationError as error:
         raise UsageError(_message(error.errors()[0], variable, f"{section}.{key}")) from error
 

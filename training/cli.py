@@ -32,6 +32,9 @@ SeedOption = Annotated[int | None, typer.Option(min=0, help="Same seed, data and
 DeviceOption = Annotated[
     Literal["auto", "cpu", "cuda"] | None, typer.Option(help="Where to compute; auto takes a GPU.")
 ]
+DevicesOption = Annotated[
+    int | None, typer.Option(min=1, help="GPUs, or processes on the CPU, that share the work; all GPUs.")
+]
 EventOption = Annotated[
     str | None,
     typer.Option(
@@ -54,6 +57,7 @@ def train(
     steps: StepsOption = None,
     seed: SeedOption = None,
     device: DeviceOption = None,
+    devices: DevicesOption = None,
     backtest_origins: Annotated[
         int,
         typer.Option(min=0, help="Past origins to backtest on first, with a model that ends before them."),
@@ -66,7 +70,7 @@ def train(
     from training import jobs
 
     plan = jobs.BacktestPlan(origins=backtest_origins)
-    job = _job(Home(home), cutoff, horizon, (minutes, steps, seed, device), plan, promote)
+    job = _job(Home(home), cutoff, horizon, (minutes, steps, seed, device, devices), plan, promote)
     made = jobs.train(Home(home), job)
     facts = {
         "bundle": made.bundle.bundle_id,
@@ -96,6 +100,7 @@ def backtest(
     steps: StepsOption = None,
     seed: SeedOption = None,
     device: DeviceOption = None,
+    devices: DevicesOption = None,
     origins: Annotated[int, typer.Option(min=1, help="Past origins to forecast from.")] = 4,
     stride: StrideOption = None,
     event: EventOption = None,
@@ -114,7 +119,7 @@ def backtest(
     if event is not None and stride is not None:
         raise UsageError("--stride: expected none beside --event, whose days set the origins, found one")
     plan = jobs.BacktestPlan(origins=origins, stride=stride, event=event, leads=tuple(lead or LEADS))
-    job = _job(Home(home), cutoff, horizon, (minutes, steps, seed, device), plan, False)
+    job = _job(Home(home), cutoff, horizon, (minutes, steps, seed, device, devices), plan, False)
     report = jobs.score_past(Home(home), job)
     if as_json:
         print_json(report_json(report))
@@ -136,9 +141,13 @@ def publish(
     from training.options import parse_cutoff
 
     place = Home(home)
-    settings = load_settings(place, {"training.device": device})
+    settings = load_settings(place, {"training.device": device}).training
     snapshot = publishing.publish(
-        place, bundle_id=bundle, cutoff=parse_cutoff(cutoff), device=settings.training.device
+        place,
+        bundle_id=bundle,
+        cutoff=parse_cutoff(cutoff),
+        device=settings.device,
+        devices=settings.number_of_devices,
     )
     if as_json:
         print_json({"snapshot": snapshot, "folder": place.snapshots_dir / snapshot})
@@ -306,7 +315,7 @@ def _job(
     home: Home,
     cutoff: str | None,
     horizon: int | None,
-    fit_flags: tuple[float | None, int | None, int | None, str | None],
+    fit_flags: tuple[float | None, int | None, int | None, str | None, int | None],
     plan: BacktestPlan,
     promote: bool,
 ) -> TrainJob:
@@ -315,13 +324,18 @@ def _job(
     from training.jobs import TrainJob
     from training.options import parse_cutoff, training_config
 
-    minutes, steps, seed, device = fit_flags
-    flags = {"minutes": minutes, "seed": seed, "device": device, "horizon": horizon}
+    minutes, steps, seed, device, devices = fit_flags
+    flags = {"minutes": minutes, "seed": seed, "device": device, "devices": devices, "horizon": horizon}
     settings = load_settings(home, {f"training.{name}": value for name, value in flags.items()}).training
     return TrainJob(
         horizon=settings.horizon,
         training=training_config(
-            settings.minutes, steps, settings.seed, settings.device, members=settings.members
+            settings.minutes,
+            steps,
+            settings.seed,
+            settings.device,
+            members=settings.members,
+            devices=settings.number_of_devices,
         ),
         plan=plan,
         cutoff=parse_cutoff(cutoff),

@@ -33,6 +33,8 @@ class TrainingConfig:
     precision: of the matrix products of a training step; `auto` takes bf16 where the device multiplies it in
         hardware. Sums, the loss, the weights and all forecasts stay in float32.
     patience: validations without gain that end the first stage.
+    devices: GPUs, or processes on the CPU, that share each batch; by default all GPUs that `device` means, or
+        one process on the CPU.
     """
 
     minutes: float | None = None
@@ -55,6 +57,7 @@ class TrainingConfig:
     validation_series: int = 500
     seed: int = 0
     device: str = "auto"
+    devices: int | None = None
     precision: Precision = "auto"
 
     def __post_init__(self) -> None:
@@ -64,6 +67,8 @@ class TrainingConfig:
             raise UsageError(f"minutes: expected more than 0, found {self.minutes}")
         if self.batch is not None and self.batch < 1:
             raise UsageError(f"batch: expected at least 1, found {self.batch}")
+        if self.devices is not None and self.devices < 1:
+            raise UsageError(f"devices: expected at least 1, found {self.devices}")
         if not 0 <= self.cold <= 1:
             raise UsageError(f"cold: expected 0..1, found {self.cold}")
         if self.parts < 1:

@@ -13,7 +13,6 @@ import torch
 from torch import Tensor
 
 from forecast.demand.panel import Panel
-from forecast.errors import SurgecastError
 from forecast.model.ensemble import Ensemble
 from forecast.model.losses import forecast_loss
 from forecast.model.network import Distribution
@@ -37,40 +36,45 @@ class LastGood:
         """Remember a draw of the running epoch."""
         self._draws.append(draw)
 
-    def keep(self, module: SurgeModule, losses: Sequence[Tensor]) -> bool:
-        """Keep the weights if the epoch went well: every loss is a number, and what the last one did to the
-        weights too."""
-        weights = module.averaged.module.state_dict()
-        numbers = [torch.stack(list(losses)), *weights.values()]
-        if not all(bool(values.isfinite().all()) for values in numbers):
-            return False
-        self._weights = copy.deepcopy(weights)
+    def healthy(self, module: SurgeModule, losses: Sequence[Tensor]) -> bool:
+        """Whether the epoch went well: every loss is a number, and what the last one did to the weights
+        too."""
+        numbers = [torch.stack(list(losses)), *module.averaged.module.state_dict().values()]
+        return all(bool(values.isfinite().all()) for values in numbers)
+
+    def keep(self, module: SurgeModule) -> None:
+        """Keep the weights of an epoch that went well."""
+        self._weights = copy.deepcopy(module.averaged.module.state_dict())
         self._draws.clear()
+
+    def restore(self, module: SurgeModule) -> bool:
+        """Put the kept weights back; False when no epoch went well."""
+        if self._weights is None:
+            return False
+        # The network too: the module folds it into the average once more after this.
+        module.network.load_state_dict(self._weights)
+        module.averaged.module.load_state_dict(self._weights)
         return True
 
-    def restore(
+    def explain(
         self, module: SurgeModule, losses: Sequence[Tensor], step: int, panel: Panel, tensors: PanelTensors
     ) -> str:
-        """Put the kept weights back and say what happened; `losses` are of the epoch that ended at `step`.
-
-        Raises SurgecastError with the same words when no epoch went well.
-        """
-        bad = [i for i, loss in enumerate(losses) if not torch.isfinite(loss)]
-        first = bad[0] if bad else len(losses) - 1
-        if self._weights is not None:
-            # The network too: the module folds it into the average once more after this.
-            module.network.load_state_dict(self._weights)
-            module.averaged.module.load_state_dict(self._weights)
+        """What happened in the epoch that ended at `step`, whose losses these are, and to which series."""
+        first = first_bad(losses)
+        bad = first < len(losses)
+        first = min(first, len(losses) - 1)
         rows = _worst_series(module, self._draws[first], tensors)
         keys = panel.keys
         names = "; ".join(f"{keys.item[r]} at {keys.location[r]}, {keys.platform[r]}" for r in rows)
         at = step - len(losses) + first + 1
         found = f"{float(losses[first])}" if bad else "a gradient that is none"
         message = f"training loss: expected a number, found {found} at step {at}"
-        message += f"; the largest losses there: {names}"
-        if self._weights is None:
-            raise SurgecastError(message)
-        return f"{message}; training stopped with the weights of step {step - len(losses)}"
+        return f"{message}; the largest losses there: {names}"
+
+
+def first_bad(losses: Sequence[Tensor]) -> int:
+    """The index of the first loss that is no number; beyond the last where all are."""
+    return next((i for i, loss in enumerate(losses) if not torch.isfinite(loss)), len(losses))
 
 
 def _worst_series(module: SurgeModule, draw: Draw, tensors: PanelTensors) -> list[int]:

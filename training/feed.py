@@ -16,6 +16,7 @@ from forecast.model.config import ModelConfig
 from forecast.model.groups import NEW_ITEM, NEW_PLACE, OWN
 from forecast.model.tensors import PanelTensors
 from training.config import TrainingConfig
+from training.team import Team
 
 
 class Draw(NamedTuple):
@@ -32,24 +33,36 @@ class Draw(NamedTuple):
 
 class OriginFeed(IterableDataset[Draw]):
     """Endless draws. `limit` is moved forward by the curriculum; recent windows are drawn more often than old
-    ones."""
+    ones.
+
+    Process r of N draws from the series r, r + N, r + 2 N ..., an N-th of the batch, with numbers of its own;
+    the steps ahead and the kinds of cold windows are the same for all.
+    """
 
     def __init__(
-        self, tensors: PanelTensors, model: ModelConfig, training: TrainingConfig, limit: int
+        self,
+        tensors: PanelTensors,
+        model: ModelConfig,
+        training: TrainingConfig,
+        limit: int,
+        team: Team | None = None,
     ) -> None:
         self.limit = limit
+        self._team = team or Team()
         # Series without any demand have nothing to teach.
         seen_N = torch.nonzero(tensors.past.seen_SC[:, -1] > 0)[:, 0]
-        self._series_N = seen_N if len(seen_N) else torch.arange(tensors.n_series, device=tensors.device)
+        seen_N = seen_N if len(seen_N) else torch.arange(tensors.n_series, device=tensors.device)
+        own_N = seen_N[self._team.rank :: self._team.size]
+        self._own_N = own_N if len(own_N) else seen_N
         self._patch = model.patch
         self._oldest = model.patch * model.origins
         self._mean_age = training.half_life * model.patch / math.log(2)
-        self.batch = training.windows(model, tensors.n_series, tensors.n_periods)
+        self.batch = -(-training.windows(model, tensors.n_series, tensors.n_periods) // self._team.size)
         self._horizon, self._part = model.horizon, training.part(model)
         self._cold = training.cold * self.batch
         self._rng = np.random.default_rng(training.seed)
         self._device = tensors.device
-        self._generator = torch.Generator(self._device).manual_seed(training.seed)
+        self._generator = torch.Generator(self._device).manual_seed(self._team.seed(training.seed))
 
     def __iter__(self) -> Iterator[Draw]:
         while True:
@@ -59,8 +72,8 @@ class OriginFeed(IterableDataset[Draw]):
         """One batch for the current limit; ends lie at least a patch before it, so that each window has some
         truth."""
         n, device, generator = self.batch, self._device, self._generator
-        place_B = torch.randint(len(self._series_N), (n,), device=device, generator=generator)
-        series_B = self._series_N[place_B]
+        place_B = torch.randint(len(self._own_N), (n,), device=device, generator=generator)
+        series_B = self._own_N[place_B]
         newest = max(self.limit - self._patch, 1)
         span = max(newest - min(self._oldest, newest // 2), 1)
         age_B = torch.empty(n, device=device).exponential_(1 / self._mean_age, generator=generator)

@@ -6,13 +6,16 @@ import contextlib
 import logging
 import signal
 import threading
+import time
 import warnings
-from collections.abc import Callable, Iterator
-from typing import cast
+from collections.abc import Callable, Iterator, Mapping
+from typing import NamedTuple, cast
 
 import lightning
 import numpy as np
 import torch
+from lightning.fabric.plugins.environments.lightning import LightningEnvironment
+from lightning.pytorch.strategies import DDPStrategy
 from numpy.typing import NDArray
 from torch.utils.data import DataLoader
 
@@ -26,13 +29,17 @@ from forecast.model.coupling import scenario_ranks
 from forecast.model.ensemble import Ensemble
 from forecast.model.forecaster import choose_device
 from forecast.model.schema import FeatureSchema
+from forecast.model.sharded import count_devices
 from forecast.model.tensors import build_tensors
 from training.config import TrainingConfig
 from training.curriculum import plan
+from training.distributed import fit_in_processes
 from training.feed import OriginFeed
+from training.handover import Job
 from training.module import SurgeModule
 from training.prequential import Budget, Prequential
 from training.records import EpochRecord
+from training.team import Team
 
 RARE_STOCK_OUTS = 0.02
 """Share of periods that may have sold out for totals of in-stock demand to tell the level."""
@@ -48,22 +55,46 @@ def fit(
     """Train on all of a panel; what must not be seen is cut off before (`panel.until`).
 
     The same panel, configurations and seed give the same weights on one device, unless `training.minutes`
-    ends the run.
+    ends the run. Several devices share each batch, in a process each: process r of N draws from the series
+    r, r + N, r + 2 N ... and gradients are averaged. There are never more processes than series.
 
     Raises:
-        InputError: no demand to learn from. UsageError: a device that is not there.
+        InputError: no demand to learn from. UsageError: devices that are not there. SurgecastError: no step
+        had a loss, or a process died.
     """
     if not np.nansum(np.abs(panel.demand_ST)) > 0:
         raise InputError("demand", expected="at least one period with demand", found="none")
+    n = min(count_devices(training.device, training.devices), panel.n_series)
+    if n > 1:
+        job = Job(panel=panel, model=model, training=training, began=time.time())
+        return fit_in_processes(job, n, on_epoch)
     device = choose_device(training.device)
+    return train_together(
+        panel, model=model, training=training, on_epoch=on_epoch, team=Team(), device=device
+    ).bundle()
+
+
+def train_together(
+    panel: Panel,
+    *,
+    model: ModelConfig,
+    training: TrainingConfig,
+    on_epoch: Callable[[EpochRecord], None] | None,
+    team: Team,
+    device: torch.device,
+    spent: float = 0.0,
+) -> Fitted:
+    """This process's part of a fit that began `spent` seconds ago; the whole of it for a team of one."""
     keep_large_blocks()
-    budget = Budget(training)
+    budget = Budget(training, team, spent=spent)
     torch.manual_seed(training.seed)
     schema = FeatureSchema.fit(panel, model.horizon)
     tensors = build_tensors(panel, model, schema, device, horizon=0)
     network = Ensemble(model, schema)
+    if not team.leads:  # the same weights as the leader's, other random numbers from here on
+        torch.manual_seed(team.seed(training.seed))
     stages = plan(panel.n_periods, model, training)
-    feed = OriginFeed(tensors, model, training, stages[0].limit)
+    feed = OriginFeed(tensors, model, training, stages[0].limit, team)
     module = SurgeModule(network, tensors, training, lambda: budget.fraction)
     walk = Prequential(
         panel=panel,
@@ -73,28 +104,43 @@ def fit(
         budget=budget,
         training=training,
         on_epoch=on_epoch,
+        team=team,
     )
     with _quiet(), _interruptible():
-        _trainer(device, walk).fit(module, DataLoader(feed, batch_size=None))
-    averaged = cast(Ensemble, module.averaged.module)
-    averaged.level_H = torch.from_numpy(_level(panel, walk, model))
-    return Bundle(
-        config=model,
-        schema=schema,
-        weights={name: value.detach().cpu() for name, value in averaged.state_dict().items()},
-        ranks_SHK=_ranks(panel, walk, model, training.seed),
-        keys=panel.keys,
-        facts={
-            "origin": str(panel.origin),
-            "data_version": panel.data_version,
-            "series": panel.n_series,
-            "periods": panel.n_periods,
-            "steps": budget.step,
-            "seed": training.seed,
-            **({"stopped": walk.stopped} if walk.stopped else {}),
-            **{name: round(value, 6) for name, value in walk.out_of_sample.items()},
-        },
-    )
+        _trainer(device, walk, team).fit(module, DataLoader(feed, batch_size=None))
+    facts = {"steps": budget.step, "seed": training.seed, **({} if team.alone else {"devices": team.size})}
+    return Fitted(panel, schema, cast(Ensemble, module.averaged.module), walk, facts)
+
+
+class Fitted(NamedTuple):
+    """A trained network, and what its training measured on its way; `facts` of the run."""
+
+    panel: Panel
+    schema: FeatureSchema
+    network: Ensemble
+    walk: Prequential
+    facts: Mapping[str, int]
+
+    def bundle(self) -> Bundle:
+        """The bundle; only the leader of a team has all that it takes."""
+        panel, walk, model = self.panel, self.walk, self.network.config
+        self.network.level_H = torch.from_numpy(_level(panel, walk, model))
+        return Bundle(
+            config=model,
+            schema=self.schema,
+            weights={name: value.detach().cpu() for name, value in self.network.state_dict().items()},
+            ranks_SHK=_ranks(panel, walk, model, self.facts["seed"]),
+            keys=panel.keys,
+            facts={
+                "origin": str(panel.origin),
+                "data_version": panel.data_version,
+                "series": panel.n_series,
+                "periods": panel.n_periods,
+                **self.facts,
+                **({"stopped": walk.stopped} if walk.stopped else {}),
+                **{name: round(value, 6) for name, value in walk.out_of_sample.items()},
+            },
+        )
 
 
 def _ranks(panel: Panel, walk: Prequential, model: ModelConfig, seed: int) -> NDArray[np.uint8]:
@@ -145,11 +191,12 @@ def _level(panel: Panel, walk: Prequential, model: ModelConfig) -> NDArray[np.fl
     return level_correction(demand_OH, mean_OH, patch=model.patch)
 
 
-def _trainer(device: torch.device, walk: Prequential) -> lightning.Trainer:
+def _trainer(device: torch.device, walk: Prequential, team: Team) -> lightning.Trainer:
     """A quiet trainer: reports, checkpoints and progress are the caller's."""
     return lightning.Trainer(
         accelerator="gpu" if device.type == "cuda" else device.type,
-        devices=1,
+        devices=team.size,
+        strategy="auto" if team.alone else _strategy(),
         max_steps=-1,
         max_epochs=-1,
         logger=False,
@@ -157,5 +204,14 @@ def _trainer(device: torch.device, walk: Prequential) -> lightning.Trainer:
         enable_progress_bar=False,
         enable_model_summary=False,
         gradient_clip_val=1.0,
+        use_distributed_sampler=False,
         callbacks=[walk],
+    )
+
+
+def _strategy() -> DDPStrategy:
+    """DDP between processes that are there already (`training.worker`). Members whose turn it is not have no
+    gradient, and keep none; buffers change in step by themselves."""
+    return DDPStrategy(
+        cluster_environment=LightningEnvironment(), find_unused_parameters=True, broadcast_buffers=False
     )

@@ -31,7 +31,7 @@ from forecast.evaluation.slices import slices, slices_with_events
 from forecast.home import Home
 from forecast.model.bundle import Bundle
 from forecast.model.config import ModelConfig
-from forecast.model.forecaster import Forecaster
+from forecast.model.sharded import forecaster
 from training.config import TrainingConfig
 from training.features import usable
 from training.fit import fit
@@ -152,7 +152,7 @@ def run_backtest(
         child.data(past, source=str(run.home.demand_dir))
         bundle = fit_shown(past, horizon, training, "training the backtest's model", child.epoch)
         child.metrics(_fit_metrics(bundle))
-    own = {MODEL_NAME: Forecaster(bundle, training.device)}
+    own = {MODEL_NAME: forecaster(bundle, training.device, training.devices)}
     forecasters: dict[str, ForecastFunction] = {**own, **baselines(seed=training.seed)}
     with progress("backtest", total=len(origins) * len(forecasters)) as advance:
         cut = slices if wanted.event is None else slices_with_events([wanted.event])

@@ -33,6 +33,7 @@ class SurgeModule(lightning.LightningModule):
         super().__init__()
         self.network = network
         self.averaged = AveragedModel(network, multi_avg_fn=_warm_average(config.ema_decay))
+        self.averaged.requires_grad_(False)  # nothing to exchange between devices
         self._tensors = tensors
         self._config = config
         self._progress = progress

@@ -39,8 +39,8 @@ from forecast.demand.panel import STEP, EventGrid, Period, SeriesKeys
 from forecast.demand.sources.reading import FileModel, read_model, read_toml
 from forecast.demand.sources.table import TableColumns, read_table_panel
 from forecast.evaluation.rows import forecast_rows
-from forecast.model.forecaster import Forecaster
 from forecast.model.schema import seen_events
+from forecast.model.sharded import forecaster
 from training.features import check_events, tell_new, usable
 from training.files import check_output, write_parquet
 from training.jobs import fit_shown
@@ -97,7 +97,7 @@ def forecast_table(
     check_events(panel, seen_events(panel), horizon)
     training = training_config(config.minutes, config.steps, config.seed, config.device)
     bundle = fit_shown(panel, horizon, training, "training")
-    rows = forecast_rows(Forecaster(bundle, config.device)(panel, horizon))
+    rows = forecast_rows(forecaster(bundle, config.device)(panel, horizon))
     write_parquet(rows, out)
     return {
         "out": out,

@@ -36,8 +36,14 @@ def parse_day(text: str) -> date:
 
 
 def training_config(
-    minutes: float | None, steps: int | None, seed: int, device: str, *, members: int = 1
+    minutes: float | None,
+    steps: int | None,
+    seed: int,
+    device: str,
+    *,
+    members: int = 1,
+    devices: int | None = None,
 ) -> TrainingConfig:
     """The training settings, with the default number of steps where none is given."""
-    training = TrainingConfig(minutes=minutes, seed=seed, device=device, members=members)
+    training = TrainingConfig(minutes=minutes, seed=seed, device=device, members=members, devices=devices)
     return training if steps is None else replace(training, steps=steps)

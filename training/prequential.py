@@ -17,6 +17,7 @@ import torch
 from numpy.typing import NDArray
 
 from forecast.demand.panel import Panel
+from forecast.errors import SurgecastError
 from forecast.model.coupling import probability_integral_transform
 from forecast.model.ensemble import Ensemble
 from forecast.model.forecaster import score
@@ -24,10 +25,11 @@ from forecast.model.tensors import PanelTensors
 from forecast.quantiles import DECILES, LEVELS
 from training.config import TrainingConfig
 from training.curriculum import Stage
-from training.divergence import LastGood
+from training.divergence import LastGood, first_bad
 from training.feed import Draw, OriginFeed
 from training.module import SurgeModule
 from training.records import EpochRecord
+from training.team import Team
 
 Floats = NDArray[np.float32]
 GAIN = 0.001
@@ -35,13 +37,24 @@ GAIN = 0.001
 
 
 class Budget:
-    """Steps or minutes, whichever is nearer its end."""
+    """Steps or minutes, whichever is nearer its end.
 
-    def __init__(self, training: TrainingConfig) -> None:
+    spent: seconds that have gone by already. Several processes go by the leader's clock, once a step.
+    """
+
+    def __init__(self, training: TrainingConfig, team: Team | None = None, *, spent: float = 0.0) -> None:
         self.total_steps = training.steps
         self._seconds = None if training.minutes is None else training.minutes * 60
-        self._start = time.monotonic()
+        self._start = time.monotonic() - spent
+        self._team = team or Team()
+        self._agreed = 0.0
         self.step = 0
+
+    def tick(self) -> None:
+        """Count a step."""
+        self.step += 1
+        if self._seconds is not None and not self._team.alone:
+            self._agreed = self._team.decide(self.seconds)
 
     @property
     def seconds(self) -> float:
@@ -52,14 +65,19 @@ class Budget:
     def fraction(self) -> float:
         """Spent, 0..1."""
         by_steps = self.step / self.total_steps
-        by_time = 0.0 if self._seconds is None else self.seconds / self._seconds
+        by_time = 0.0 if self._seconds is None else self._elapsed / self._seconds
         return min(max(by_steps, by_time), 1.0)
 
     def shorten(self, share: float) -> None:
         """Plan the rest as if what is spent by now were `share` of the whole."""
         self.total_steps = min(self.total_steps, max(round(self.step / share), self.step + 1))
         if self._seconds is not None:
-            self._seconds = min(self._seconds, self.seconds / share)
+            self._seconds = min(self._seconds, self._elapsed / share)
+
+    @property
+    def _elapsed(self) -> float:
+        """Seconds that all processes agree on."""
+        return self.seconds if self._team.alone else self._agreed
 
 
 class Patience:
@@ -83,6 +101,8 @@ class Prequential(lightning.Callback):
     """The curriculum as a callback; `templates` collects where the truth fell, `totals` demand and means
     of all series together, stage by stage, (2, O, H): out-of-sample errors that couple scenarios and set
     the level. `stopped` says why training ended early for want of a loss, and is empty otherwise.
+
+    In a team, each process scores its share of the series; templates are complete with the leader alone.
     """
 
     def __init__(
@@ -95,6 +115,7 @@ class Prequential(lightning.Callback):
         budget: Budget,
         training: TrainingConfig,
         on_epoch: Callable[[EpochRecord], None] | None,
+        team: Team | None = None,
     ) -> None:
         self._panel = panel
         self._tensors = tensors
@@ -103,12 +124,16 @@ class Prequential(lightning.Callback):
         self._budget = budget
         self._training = training
         self._on_epoch = on_epoch
+        self._team = team or Team()
         self._rng = np.random.default_rng(training.seed)
         self._losses: list[torch.Tensor] = []
         self._since = time.monotonic()
         self._patience = Patience(training.patience)
         sample = self._rng.permutation(panel.n_series)[: training.validation_series]
-        self._sample = torch.from_numpy(np.sort(sample)).to(tensors.device)
+        shared = np.sort(sample)[self._team.rank :: self._team.size]
+        self._sample = torch.from_numpy(shared).to(tensors.device)
+        if not self._team.leads:
+            self._rng = np.random.default_rng((training.seed, self._team.rank))
         self._last_good = LastGood()
         self.stopped = ""
         self.templates: list[Floats] = []
@@ -119,19 +144,18 @@ class Prequential(lightning.Callback):
         self, trainer: lightning.Trainer, module: Any, outputs: Any, batch: Draw, batch_idx: int
     ) -> None:
         """Count the step; at the ends of epochs and stages, score."""
-        self._budget.step += 1
+        self._budget.tick()
         self._losses.append(outputs["loss"].detach())
         self._last_good.saw(batch)
         stage = self._stages[0]
         left = self._budget.total_steps - self._budget.step
         over = self._budget.fraction >= stage.share or left < len(self._stages)
         if over or self._budget.step % self._training.epoch_steps == 0:
-            if not self._last_good.keep(module, self._losses):
-                self.stopped = self._last_good.restore(
-                    module, self._losses, self._budget.step, self._panel, self._tensors
-                )
+            if not self._team.every(self._last_good.healthy(module, self._losses)):
+                self.stopped = self._give_up(module)
                 trainer.should_stop = True
                 return
+            self._last_good.keep(module)
             stop_early = self._report(module, stage)
             if stop_early and not over:
                 self._budget.shorten(stage.share)
@@ -146,18 +170,30 @@ class Prequential(lightning.Callback):
         else:
             trainer.should_stop = True
 
+    def _give_up(self, module: SurgeModule) -> str:
+        """Go back to the last good weights and say what happened, in the words of the process that it
+        happened to first. Raises SurgecastError with the same words when no epoch went well."""
+        step, n = self._budget.step, len(self._losses)
+        good = self._last_good.restore(module)
+        first = self._team.least(first_bad(self._losses))
+        own = self._last_good.explain(module, self._losses, step, self._panel, self._tensors)
+        message = self._team.text(own, first)
+        if not good:
+            raise SurgecastError(message)
+        return f"{message}; training stopped with the weights of step {step - n}"
+
     def _report(self, module: SurgeModule, stage: Stage) -> bool:
         """Report the epoch; true when the first stage has stopped gaining."""
-        loss = float(torch.stack(self._losses).mean())
+        loss = self._team.mean(float(torch.stack(self._losses).mean()))
         model = module.network.config
-        n_origins = len(self._losses) * self._feed.batch * model.origins
+        n_origins = len(self._losses) * self._feed.batch * model.origins * self._team.size
         rate = n_origins / max(time.monotonic() - self._since, 1e-9)
         validation: dict[str, float] = {}
         if stage.origins:
             errors = _Errors()
             for part in self._forecasts(module, stage, self._sample):
                 errors.add(part)
-            validation = errors.metrics()
+            validation = errors.metrics(self._team)
         if self._on_epoch is not None:
             self._on_epoch(
                 EpochRecord(
@@ -174,16 +210,14 @@ class Prequential(lightning.Callback):
             )
         self._losses.clear()
         self._since = time.monotonic()
-        return stage.name == "stage 1" and self._patience.lost(validation["wql"])
+        return stage.name == "stage 1" and bool(self._team.decide(self._patience.lost(validation["wql"])))
 
-    def _forecasts(
-        self, module: SurgeModule, stage: Stage, series_S: torch.Tensor | None
-    ) -> Iterator[_Outcome]:
+    def _forecasts(self, module: SurgeModule, stage: Stage, series_S: torch.Tensor) -> Iterator[_Outcome]:
         """Forecasts of the stage's origins by the averaged weights, beside what came true."""
         network = cast(Ensemble, module.averaged.module)
         h = network.config.horizon
         truth_ST, stock_ST = self._panel.demand_ST, self._panel.stocked_out_ST
-        rows_S = np.arange(self._panel.n_series) if series_S is None else series_S.cpu().numpy()
+        rows_S = series_S.cpu().numpy()
         steps_OH = np.asarray(stage.origins)[:, None] + np.arange(h)
         for part in score(network, self._tensors, stage.origins[-1], len(stage.origins), series_S):
             series_B = rows_S[part.rows]
@@ -201,21 +235,23 @@ class Prequential(lightning.Callback):
     def _score_stage(self, module: SurgeModule, stage: Stage) -> None:
         """Forecast the stage's origins with the averaged weights; keep errors and where the truth fell."""
         h = module.network.config.horizon
-        shape = (len(stage.origins), self._panel.n_series, h)
-        places_OSH = np.empty(shape, np.float32)
+        team, n = self._team, self._panel.n_series
+        own_S = torch.arange(team.rank, n, team.size, device=self._sample.device)
+        places_SOH = np.empty((len(own_S), len(stage.origins), h), np.float32)
         totals_2OH = np.zeros((2, len(stage.origins), h))
         errors = _Errors()
-        for part in self._forecasts(module, stage, None):
-            places_BOH = probability_integral_transform(
+        for part in self._forecasts(module, stage, own_S):
+            places_SOH[part.rows] = probability_integral_transform(
                 part.truth_BOH, part.quantiles_BOHQ, part.censored_BOH, self._rng
             )
-            places_OSH[:, part.rows] = places_BOH.transpose(1, 0, 2)
             totals_2OH[0] += np.sum(part.truth_BOH, axis=0, where=part.counted_BOH, dtype=np.float64)
             totals_2OH[1] += np.sum(part.mean_BOH, axis=0, where=part.counted_BOH, dtype=np.float64)
             errors.add(part)
-        self.templates.extend(places_OSH)
-        self.totals.append(totals_2OH)
-        self.out_of_sample.update({f"{stage.name}_{k}": v for k, v in errors.metrics().items()})
+        whole_SOH = team.gather(places_SOH, n)
+        if whole_SOH is not None:
+            self.templates.extend(whole_SOH.transpose(1, 0, 2))
+        self.totals.append(team.total(totals_2OH))
+        self.out_of_sample.update({f"{stage.name}_{k}": v for k, v in errors.metrics(team).items()})
 
 
 class _Outcome(NamedTuple):
@@ -251,7 +287,9 @@ class _Errors:
         self.absolute += float(np.abs(mean - y).sum())
         self.demand += float(y.sum())
 
-    def metrics(self) -> dict[str, float]:
-        """WQL over the deciles, WAPE of the mean, bias (share of demand)."""
-        total = max(self.demand, 1e-9)
-        return {"wql": 2 * self.pinball / total, "wape": self.absolute / total, "bias": self.signed / total}
+    def metrics(self, team: Team) -> dict[str, float]:
+        """WQL over the deciles, WAPE of the mean, bias (share of demand), over what all processes added."""
+        sums = np.array([self.pinball, self.absolute, self.signed, self.demand])
+        pinball, absolute, signed, demand = team.total(sums).tolist()
+        total = max(demand, 1e-9)
+        return {"wql": 2 * pinball / total, "wape": absolute / total, "bias": signed / total}

@@ -7,7 +7,7 @@ import numpy as np
 from forecast.demand.events.calendars import load_events
 from forecast.demand.panel_build import load_panel
 from forecast.home import Home
-from forecast.model.forecaster import Forecaster
+from forecast.model.sharded import forecaster
 from forecast.settings import load_settings
 from forecast.snapshot.pointer import move_pointer
 from forecast.snapshot.writer import write_snapshot
@@ -15,7 +15,14 @@ from training.features import check_events, check_known, tell_new
 from training.registry import find, load_bundle, version_of
 
 
-def publish(home: Home, *, bundle_id: str | None, cutoff: np.datetime64 | None, device: str) -> str:
+def publish(
+    home: Home,
+    *,
+    bundle_id: str | None,
+    cutoff: np.datetime64 | None,
+    device: str,
+    devices: int | None = None,
+) -> str:
     """Score all series with a bundle (the champion's when None) and put the snapshot in place; its id.
 
     Raises NotFoundError without a champion, a bundle or demand; InputError for a cutoff outside of it, and
@@ -33,7 +40,7 @@ def publish(home: Home, *, bundle_id: str | None, cutoff: np.datetime64 | None, 
     check_known(bundle.schema, panel, horizon)
     check_events(panel, bundle.schema.events, horizon)
     tell_new(panel)
-    forecasts = Forecaster(bundle, device)(panel, horizon)
+    forecasts = forecaster(bundle, device, devices)(panel, horizon)
     first, last = (panel.time(i).astype("M8[D]").item() for i in (0, panel.events.intensity_GLE.shape[1]))
     events = load_events(home, load_settings(home), first, last)
     snapshot = write_snapshot(

@@ -88,14 +88,10 @@ class Forecaster:
             was trained with.
         """
         self.check(panel, horizon)
-        config = self.bundle.config
-        tensors = build_tensors(panel, config, self.bundle.schema, self.device, horizon=horizon)
         shape = (panel.n_series, horizon)
         mean_SH = np.empty(shape, np.float32)
         quantiles_SHQ = np.empty((*shape, 17), np.float32)
-        for rows, mean_BOH, quantiles_BOHQ in score(self.network, tensors, panel.n_periods, 1):
-            mean_SH[rows] = mean_BOH[:, 0, :horizon].cpu().numpy()
-            quantiles_SHQ[rows] = quantiles_BOHQ[:, 0, :horizon].cpu().numpy()
+        self._fill(panel, mean_SH, quantiles_SHQ)
         lift_GH = prior_lift(panel, self.bundle.schema.events, horizon)
         if lift_GH is not None:
             mean_SH *= lift_GH[panel.events.group_S]
@@ -111,6 +107,14 @@ class Forecaster:
             quantiles_SHQ=quantiles_SHQ,
             ranks_SHK=self._ranks(panel.keys)[:, :horizon],
         )
+
+    def _fill(self, panel: Panel, mean_SH: NDArray[np.float32], quantiles_SHQ: NDArray[np.float32]) -> None:
+        """Score all series into place."""
+        horizon = mean_SH.shape[1]
+        tensors = build_tensors(panel, self.bundle.config, self.bundle.schema, self.device, horizon=horizon)
+        for rows, mean_BOH, quantiles_BOHQ in score(self.network, tensors, panel.n_periods, 1):
+            mean_SH[rows] = mean_BOH[:, 0, :horizon].cpu().numpy()
+            quantiles_SHQ[rows] = quantiles_BOHQ[:, 0, :horizon].cpu().numpy()
 
     def check(self, panel: Panel, horizon: int) -> None:
         """Raise UsageError for a horizon that the model does not have, InputError for a panel of other

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import re
 import signal
 import sqlite3
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -156,6 +159,80 @@ def test_ctrl_c_ends_with_130_and_leaves_nothing_half_written(home: Home) -> Non
     client = connect(home)
     (latest,) = client.search_runs(["1"], order_by=["attributes.start_time DESC"], max_results=1)
     assert latest.info.status == "KILLED"
+
+
+def training_processes(folder: Path) -> set[int]:
+    """Ids of the processes of a fit on several devices that work in this temporary folder."""
+    found = set()
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        with contextlib.suppress(OSError):  # one that has just ended
+            words = path.read_bytes().decode(errors="replace").split("\0")
+            if "training.worker" in words and any(word.startswith(str(folder)) for word in words):
+                found.add(int(path.parent.name))
+    return found
+
+
+def wait_until(true: Callable[[], bool]) -> None:
+    """Look again and again; the test's time-out ends it."""
+    while not true():
+        time.sleep(0.05)
+
+
+@contextlib.contextmanager
+def training_on_two(home: Home, folder: Path) -> Iterator[subprocess.Popen[str]]:
+    """`surgecast train --devices 2` with both of its processes at work, their files in `folder`."""
+    line = [sys.executable, "-m", "forecast.cli.main", "train", "--home", str(home.root), *FEW[:-4]]
+    line += ["--steps", "100000", "--backtest-origins", "0", "--device", "cpu", "--devices", "2"]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "TMPDIR": str(folder)}
+    with subprocess.Popen(line, stderr=subprocess.PIPE, text=True, env=environment) as process:
+        try:
+            wait_until(
+                lambda: process.poll() is not None or any(folder.glob("surgecast-fit-*/meeting-point"))
+            )
+            assert process.poll() is None, process.communicate()[1]
+            assert len(training_processes(folder)) == 2
+            yield process
+        finally:
+            process.kill()
+
+
+@pytest.mark.skipif(not Path("/proc/self/cmdline").exists(), reason="needs /proc to see other processes")
+def test_ctrl_c_ends_all_processes_of_several_devices(home: Home, tmp_path: Path) -> None:
+    bundles = set(home.bundles_dir.iterdir())
+    with training_on_two(home, tmp_path) as process:
+        process.send_signal(signal.SIGINT)
+        _, errors = process.communicate(timeout=60)
+    assert (process.returncode, errors) == (130, "error: interrupted\n")
+    assert training_processes(tmp_path) == set()
+    assert list(tmp_path.glob("surgecast-fit-*")) == []
+    assert set(home.bundles_dir.iterdir()) == bundles
+
+
+@pytest.mark.skipif(not Path("/proc/self/cmdline").exists(), reason="needs /proc to see other processes")
+def test_a_job_that_is_killed_leaves_no_process_and_no_demand_behind(home: Home, tmp_path: Path) -> None:
+    with training_on_two(home, tmp_path) as process:
+        process.kill()
+        process.wait()
+    wait_until(lambda: not training_processes(tmp_path) and not list(tmp_path.glob("surgecast-fit-*")))
+
+
+@pytest.mark.skipif(not Path("/proc/self/cmdline").exists(), reason="needs /proc to see other processes")
+def test_a_process_that_is_killed_fails_the_job_in_one_line(home: Home, tmp_path: Path) -> None:
+    with training_on_two(home, tmp_path) as process:
+        os.kill(max(training_processes(tmp_path)), signal.SIGKILL)
+        _, errors = process.communicate(timeout=60)
+    assert process.returncode == 1
+    found = r"error: training process [12] of 2: expected to finish, found signal SIGKILL\n"
+    assert re.fullmatch(found, errors)
+    assert training_processes(tmp_path) == set()
+
+
+def test_devices_that_cannot_be_are_refused(home: Home, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["train", "--home", str(home.root), *FEW, "--devices", "0"]) == 2
+    assert "--devices" in capsys.readouterr().err
+    if not torch.cuda.is_available():
+        assert run(["train", "--home", str(home.root), *FEW[:-1], "cuda", "--devices", "2"]) == 2
+        assert "expected one that this machine has (cpu), found cuda" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -17,6 +17,9 @@ OutOption = Annotated[Path, typer.Option(metavar="OUT.parquet", help="Where to w
 DeviceOption = Annotated[
     Literal["auto", "cpu", "cuda"], typer.Option(help="Where to compute; auto takes a GPU.")
 ]
+DevicesOption = Annotated[
+    int | None, typer.Option(min=1, help="GPUs, or processes on the CPU, that share the work; all GPUs.")
+]
 MinutesOption = Annotated[float, typer.Option(help="Minutes for everything, training and scoring.")]
 StepsOption = Annotated[int | None, typer.Option(min=1, help="Optimiser steps at most.")]
 MembersOption = Annotated[
@@ -40,6 +43,7 @@ def m5(
     seed: SeedOption = 0,
     members: MembersOption = 3,
     device: DeviceOption = "auto",
+    devices: DevicesOption = None,
     bundle: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Save the model here too.", file_okay=False)
     ] = None,
@@ -49,7 +53,7 @@ def m5(
     from training.bench.m5 import bench_m5
     from training.options import training_config
 
-    training = training_config(minutes, steps, seed, device, members=members)
+    training = training_config(minutes, steps, seed, device, members=members, devices=devices)
     results = bench_m5(data, cutoff=cutoff, out=out, training=training, bundle_dir=bundle)
     _print("m5", results, as_json=as_json)
 

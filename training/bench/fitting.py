@@ -9,7 +9,7 @@ from typing import Final
 
 from forecast.demand.panel import Panel
 from forecast.forecasts import Forecasts
-from forecast.model.forecaster import Forecaster
+from forecast.model.sharded import forecaster
 from training.config import TrainingConfig
 from training.jobs import fit_shown
 
@@ -43,4 +43,4 @@ def fit_and_forecast(
         "steps": float(bundle.facts["steps"]),
         "fit_seconds": time.monotonic() - fit_started,
     }
-    return Forecaster(bundle, training.device)(panel, horizon), facts
+    return forecaster(bundle, training.device, training.devices)(panel, horizon), facts
