@@ -178,17 +178,16 @@ def _quiet() -> Iterator[None]:
 
 
 def _level(panel: Panel, walk: Prequential, model: ModelConfig) -> NDArray[np.float32]:
-    """The level correction from all scored stages but the first, whose weights were hardly trained.
+    """The level correction from the last origins whose truth is known.
 
     None where stock-outs are common: the days that did not sell out are those of low demand, and their
     total would draw the level of all days down.
     """
     stock_ST = panel.stocked_out_ST
-    if stock_ST is not None and np.mean(stock_ST > 0) > RARE_STOCK_OUTS:
+    common = stock_ST is not None and np.mean(stock_ST > 0) > RARE_STOCK_OUTS
+    if common or walk.recent is None:
         return np.ones(model.horizon, np.float32)
-    scored = walk.totals[1:] or walk.totals
-    demand_OH, mean_OH = np.concatenate(scored or [np.zeros((2, 0, model.horizon))], axis=1)
-    return level_correction(demand_OH, mean_OH, patch=model.patch)
+    return level_correction(*walk.recent, patch=model.patch)
 
 
 def _trainer(device: torch.device, walk: Prequential, team: Team) -> lightning.Trainer:

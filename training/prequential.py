@@ -32,6 +32,8 @@ from training.records import EpochRecord
 from training.team import Team
 
 Floats = NDArray[np.float32]
+RECENT = 8
+"""Origins, a patch apart, whose errors set the level."""
 GAIN = 0.001
 """Share by which validation must improve to count."""
 
@@ -98,9 +100,10 @@ class Patience:
 
 
 class Prequential(lightning.Callback):
-    """The curriculum as a callback; `templates` collects where the truth fell, `totals` demand and means
-    of all series together, stage by stage, (2, O, H): out-of-sample errors that couple scenarios and set
-    the level. `stopped` says why training ended early for want of a loss, and is empty otherwise.
+    """The curriculum as a callback; `templates` collects where the truth fell out of sample, which couples
+    the scenarios, `recent` demand and means of all series together, (2, O, H), at the last origins whose
+    truth is known, which sets the level. `stopped` says why training ended early for want of a loss, and is
+    empty otherwise.
 
     In a team, each process scores its share of the series; templates are complete with the leader alone.
     """
@@ -137,7 +140,7 @@ class Prequential(lightning.Callback):
         self._last_good = LastGood()
         self.stopped = ""
         self.templates: list[Floats] = []
-        self.totals: list[NDArray[np.float64]] = []
+        self.recent: NDArray[np.float64] | None = None
         self.out_of_sample: dict[str, float] = {}
 
     def on_train_batch_end(
@@ -168,6 +171,7 @@ class Prequential(lightning.Callback):
             self._feed.limit = self._stages[0].limit
             self._since = time.monotonic()
         else:
+            self._score_recent(module)
             trainer.should_stop = True
 
     def _give_up(self, module: SurgeModule) -> str:
@@ -191,7 +195,7 @@ class Prequential(lightning.Callback):
         validation: dict[str, float] = {}
         if stage.origins:
             errors = _Errors()
-            for part in self._forecasts(module, stage, self._sample):
+            for part in self._forecasts(module, stage.origins, self._sample):
                 errors.add(part)
             validation = errors.metrics(self._team)
         if self._on_epoch is not None:
@@ -212,14 +216,16 @@ class Prequential(lightning.Callback):
         self._since = time.monotonic()
         return stage.name == "stage 1" and bool(self._team.decide(self._patience.lost(validation["wql"])))
 
-    def _forecasts(self, module: SurgeModule, stage: Stage, series_S: torch.Tensor) -> Iterator[_Outcome]:
-        """Forecasts of the stage's origins by the averaged weights, beside what came true."""
+    def _forecasts(
+        self, module: SurgeModule, origins: tuple[int, ...], series_S: torch.Tensor
+    ) -> Iterator[_Outcome]:
+        """Forecasts from the origins, a patch apart, by the averaged weights, beside what came true."""
         network = cast(Ensemble, module.averaged.module)
         h = network.config.horizon
         truth_ST, stock_ST = self._panel.demand_ST, self._panel.stocked_out_ST
         rows_S = series_S.cpu().numpy()
-        steps_OH = np.asarray(stage.origins)[:, None] + np.arange(h)
-        for part in score(network, self._tensors, stage.origins[-1], len(stage.origins), series_S):
+        steps_OH = np.asarray(origins)[:, None] + np.arange(h)
+        for part in score(network, self._tensors, origins[-1], len(origins), series_S):
             series_B = rows_S[part.rows]
             truth_BOH = truth_ST[series_B][:, steps_OH]
             yield _Outcome(
@@ -238,20 +244,31 @@ class Prequential(lightning.Callback):
         team, n = self._team, self._panel.n_series
         own_S = torch.arange(team.rank, n, team.size, device=self._sample.device)
         places_SOH = np.empty((len(own_S), len(stage.origins), h), np.float32)
-        totals_2OH = np.zeros((2, len(stage.origins), h))
         errors = _Errors()
-        for part in self._forecasts(module, stage, own_S):
+        for part in self._forecasts(module, stage.origins, own_S):
             places_SOH[part.rows] = probability_integral_transform(
                 part.truth_BOH, part.quantiles_BOHQ, part.censored_BOH, self._rng
             )
-            totals_2OH[0] += np.sum(part.truth_BOH, axis=0, where=part.counted_BOH, dtype=np.float64)
-            totals_2OH[1] += np.sum(part.mean_BOH, axis=0, where=part.counted_BOH, dtype=np.float64)
             errors.add(part)
         whole_SOH = team.gather(places_SOH, n)
         if whole_SOH is not None:
             self.templates.extend(whole_SOH.transpose(1, 0, 2))
-        self.totals.append(team.total(totals_2OH))
         self.out_of_sample.update({f"{stage.name}_{k}": v for k, v in errors.metrics(team).items()})
+
+    def _score_recent(self, module: SurgeModule) -> None:
+        """Forecast the last origins whose horizon is known with the weights as they end up."""
+        model = module.network.config
+        last = self._panel.n_periods - model.horizon
+        origins = tuple(last - model.patch * i for i in reversed(range(RECENT)) if last - model.patch * i > 0)
+        if not origins:
+            return
+        team, n = self._team, self._panel.n_series
+        own_S = torch.arange(team.rank, n, team.size, device=self._sample.device)
+        totals_2OH = np.zeros((2, len(origins), model.horizon))
+        for part in self._forecasts(module, origins, own_S):
+            totals_2OH[0] += np.sum(part.truth_BOH, axis=0, where=part.counted_BOH, dtype=np.float64)
+            totals_2OH[1] += np.sum(part.mean_BOH, axis=0, where=part.counted_BOH, dtype=np.float64)
+        self.recent = team.total(totals_2OH)
 
 
 class _Outcome(NamedTuple):

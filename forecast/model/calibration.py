@@ -1,4 +1,4 @@
-"""The level of the means, set right by the totals of past out-of-sample forecasts.
+"""The level of the means, set right by the totals of the model's last forecasts whose truth is known.
 
 A market that grows faster than the years it was learned from leaves every mean a little low; no single
 series shows it, the total does, and at the top levels it is most of the error.
@@ -18,7 +18,7 @@ LIMIT = 1.25
 def level_correction(
     demand_OH: NDArray[np.float64], mean_OH: NDArray[np.float64], *, patch: int
 ) -> NDArray[np.float32]:
-    """(H,) factors for the means, from totals over all series of demand and of its out-of-sample means.
+    """(H,) factors for the means, from totals over all series of demand and of its means.
 
     Origins lie a patch apart, so H / patch of them share their periods and count as one. The log ratio is a
     line over the steps, laid through whole patches, which evens out weekdays. The correction is drawn
