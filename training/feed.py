@@ -49,7 +49,7 @@ class OriginFeed(IterableDataset[Draw]):
     ) -> None:
         self.limit = limit
         self._team = team or Team()
-        # Series without any demand have nothing to teach.
+        # Series of which nothing was ever observed have nothing to teach.
         seen_N = torch.nonzero(tensors.past.seen_SC[:, -1] > 0)[:, 0]
         seen_N = seen_N if len(seen_N) else torch.arange(tensors.n_series, device=tensors.device)
         own_N = seen_N[self._team.rank :: self._team.size]

@@ -11,11 +11,8 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping
 from typing import NamedTuple, cast
 
-import lightning
 import numpy as np
 import torch
-from lightning.fabric.plugins.environments.lightning import LightningEnvironment
-from lightning.pytorch.strategies import DDPStrategy
 from numpy.typing import NDArray
 from torch.utils.data import DataLoader
 
@@ -40,6 +37,7 @@ from training.module import SurgeModule
 from training.prequential import Budget, Prequential
 from training.records import EpochRecord
 from training.team import Team
+from training.trainer import make_trainer
 
 RARE_STOCK_OUTS = 0.02
 """Share of periods that may have sold out for totals of in-stock demand to tell the level."""
@@ -107,7 +105,7 @@ def train_together(
         team=team,
     )
     with _quiet(), _interruptible():
-        _trainer(device, walk, team).fit(module, DataLoader(feed, batch_size=None))
+        make_trainer(device, walk, team).fit(module, DataLoader(feed, batch_size=None))
     facts = {"steps": budget.step, "seed": training.seed, **({} if team.alone else {"devices": team.size})}
     return Fitted(panel, schema, cast(Ensemble, module.averaged.module), walk, facts)
 
@@ -180,7 +178,7 @@ def _quiet() -> Iterator[None]:
 def _level(panel: Panel, walk: Prequential, model: ModelConfig) -> NDArray[np.float32]:
     """The level correction from the last origins whose truth is known.
 
-    None where stock-outs are common: the days that did not sell out are those of low demand, and their
+    No correction where stock-outs are common: the days that did not sell out are those of low demand, and their
     total would draw the level of all days down.
     """
     stock_ST = panel.stocked_out_ST
@@ -188,29 +186,3 @@ def _level(panel: Panel, walk: Prequential, model: ModelConfig) -> NDArray[np.fl
     if common or walk.recent is None:
         return np.ones(model.horizon, np.float32)
     return level_correction(*walk.recent, patch=model.patch)
-
-
-def _trainer(device: torch.device, walk: Prequential, team: Team) -> lightning.Trainer:
-    """A quiet trainer: reports, checkpoints and progress are the caller's."""
-    return lightning.Trainer(
-        accelerator="gpu" if device.type == "cuda" else device.type,
-        devices=team.size,
-        strategy="auto" if team.alone else _strategy(),
-        max_steps=-1,
-        max_epochs=-1,
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        gradient_clip_val=1.0,
-        use_distributed_sampler=False,
-        callbacks=[walk],
-    )
-
-
-def _strategy() -> DDPStrategy:
-    """DDP between processes that are there already (`training.worker`). Members whose turn it is not have no
-    gradient, and keep none; buffers change in step by themselves."""
-    return DDPStrategy(
-        cluster_environment=LightningEnvironment(), find_unused_parameters=True, broadcast_buffers=False
-    )

@@ -56,6 +56,8 @@ def write_job(folder: Path, job: Job) -> None:
     }
     if panel.stocked_out_ST is not None:
         arrays["stocked-out"] = panel.stocked_out_ST
+    if panel.events.lift_GLE is not None:
+        arrays["lift"] = panel.events.lift_GLE
     for name, array in arrays.items():
         np.save(folder / f"{name}.npy", array, allow_pickle=False)
     facts = {
@@ -67,6 +69,7 @@ def write_job(folder: Path, job: Job) -> None:
         "known": list(panel.known),
         "statics": list(panel.statics),
         "events": panel.events.names,
+        "like": dict(panel.events.like),
         "data_version": panel.data_version,
     }
     (folder / "job.json").write_text(json.dumps(facts), encoding="utf-8")
@@ -89,7 +92,11 @@ def read_job(folder: Path) -> Job:
         known={name: array(f"known-{i}") for i, name in enumerate(facts["known"])},
         statics={name: np.array(array(f"static-{i}")) for i, name in enumerate(facts["statics"])},
         events=EventGrid(
-            names=tuple(facts["events"]), intensity_GLE=array("intensity"), group_S=array("event-group")
+            names=tuple(facts["events"]),
+            intensity_GLE=array("intensity"),
+            group_S=array("event-group"),
+            like=facts["like"],
+            lift_GLE=array("lift"),
         ),
         data_version=facts["data_version"],
     )

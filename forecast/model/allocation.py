@@ -16,8 +16,9 @@ _KEEP_BELOW: Final = 1 << 30
 
 
 def keep_large_blocks() -> None:
-    """Keep freed blocks below 1 GiB for the next use; does nothing where the C library is not glibc."""
+    """Keep freed blocks below 1 GiB for the next use; does nothing where the C library is not glibc, or one
+    that refuses so high a threshold (before 2.35)."""
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
-    if mallopt is not None:
-        mallopt(_MMAP_THRESHOLD, _KEEP_BELOW)
+    # Any threshold that is set stops glibc from adapting the other, so that one alone would do harm.
+    if mallopt is not None and mallopt(_MMAP_THRESHOLD, _KEEP_BELOW):
         mallopt(_TRIM_THRESHOLD, _KEEP_BELOW)

@@ -3,7 +3,9 @@ they are read.
 
 A series-period takes 2 bytes of demand, 2 of its level (demand as seen, spikes cut), 1 of the share that was
 seen, 1 more where stock is recorded, and 2 for each known feature (`forecast.model.tensors`): 5 + 2 F bytes
-without stock, so that a million series of two years with one feature take 5.1 GB.
+without stock, so that a million series of two years with one feature take 5.1 GB. To that come the running
+sums of the groups that series share (`forecast.model.groups`), 16 bytes a group and period: little where an
+item is sold at many locations, more than all the rest where every series is an item of its own.
 
 Letters: S series, T periods, B windows, N periods read for a window, C checkpoints.
 """
@@ -26,7 +28,8 @@ def half_units(values_ST: Tensor) -> Tensor:
     """(S,) the unit in which a series is stored.
 
     A power of two, so that a value has the relative precision of half floats (0.05 %) whatever else its
-    series holds; 1, where whole numbers up to 2048 are exact, wherever the largest value allows.
+    series holds, down to 2e-9 of the largest; 1, where whole numbers up to 2048 are exact, wherever the
+    largest value allows.
     """
     largest_S = values_ST.amax(dim=1).clamp(min=1e-9)
     power_S = torch.log2(largest_S / LARGEST).ceil().clamp(min=0) + torch.log2(largest_S).floor().clamp(max=0)
@@ -78,7 +81,9 @@ class Past(NamedTuple):
         """Sum of level over the n periods before `end` (exclusive), (B or 1, W), and of what was seen."""
         last, first = self._column(end), self._column(end - n)
         level = self.level_sum_BN.gather(1, last) - self.level_sum_BN.gather(1, first)
-        return level, self.count_BN.gather(1, last) - self.count_BN.gather(1, first)
+        count = self.count_BN.gather(1, last) - self.count_BN.gather(1, first)
+        # Sums made in parallel are rounded in another order, so that a later one may be a hair smaller.
+        return level.clamp(min=0), count.clamp(min=0)
 
     def mean(self, end: Tensor, n: int) -> tuple[Tensor, Tensor]:
         """Mean level over the n periods before `end`, and the share of them that was seen."""

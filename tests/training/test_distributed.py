@@ -159,6 +159,8 @@ def test_minutes_end_all_processes_together(panel: Panel) -> None:
 
 
 def test_a_panel_is_handed_over_whole(panel: Panel, tmp_path: Path) -> None:
+    lift_GLE = np.full_like(panel.events.intensity_GLE, 2.0)
+    panel = replace(panel, events=replace(panel.events, like={"new": "old"}, lift_GLE=lift_GLE))
     job = Job(panel=panel, model=MODEL, training=TWO, began=1.5)
     write_job(tmp_path, job)
     found = read_job(tmp_path)
@@ -168,6 +170,7 @@ def test_a_panel_is_handed_over_whole(panel: Panel, tmp_path: Path) -> None:
     for name in ("period", "start", "origin", "data_version"):
         assert getattr(found.panel, name) == getattr(panel, name)
     assert found.panel.events.names == panel.events.names
+    assert found.panel.events.like == panel.events.like
     assert list(found.panel.known) == list(panel.known)
 
 
@@ -177,6 +180,7 @@ def _arrays(found: Panel, expected: Panel) -> Iterator[tuple[str, object, object
     for name in ("item", "location", "platform"):
         yield name, getattr(found.keys, name), getattr(expected.keys, name)
     yield "events", found.events.intensity_GLE, expected.events.intensity_GLE
+    yield "lifts", found.events.lift_GLE, expected.events.lift_GLE
     yield "groups", found.events.group_S, expected.events.group_S
     for name in expected.known:
         yield name, found.known[name], expected.known[name]

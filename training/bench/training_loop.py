@@ -27,6 +27,8 @@ from training.bench.speed_data import HORIZON
 from training.config import TrainingConfig
 from training.feed import Draw, OriginFeed
 from training.module import SurgeModule
+from training.team import Team
+from training.trainer import make_trainer
 
 OnStep = Callable[[Draw], bool]
 """Is told of every step that was done; true ends training."""
@@ -63,7 +65,9 @@ class TrainingLoop:
     def run(self, on_step: OnStep) -> None:
         """Train until `on_step` says so."""
         with quiet():
-            _trainer(self.device, _OnStep(on_step)).fit(self.module, DataLoader(self.feed, batch_size=None))
+            make_trainer(self.device, _OnStep(on_step), Team()).fit(
+                self.module, DataLoader(self.feed, batch_size=None)
+            )
 
     def quantiles(self) -> Floats:
         """(S, H, Q) forecasts after the panel's end by the averaged weights, in units."""
@@ -95,19 +99,3 @@ def quiet() -> Iterator[None]:
             yield
     finally:
         logging.disable(before)
-
-
-def _trainer(device: torch.device, callback: lightning.Callback) -> lightning.Trainer:
-    """A trainer as that of `training.fit`."""
-    return lightning.Trainer(
-        accelerator="gpu" if device.type == "cuda" else device.type,
-        devices=1,
-        max_steps=-1,
-        max_epochs=-1,
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        gradient_clip_val=1.0,
-        callbacks=[callback],
-    )
