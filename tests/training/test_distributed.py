@@ -160,7 +160,9 @@ def test_minutes_end_all_processes_together(panel: Panel) -> None:
 
 def test_a_panel_is_handed_over_whole(panel: Panel, tmp_path: Path) -> None:
     lift_GLE = np.full_like(panel.events.intensity_GLE, 2.0)
-    panel = replace(panel, events=replace(panel.events, like={"new": "old"}, lift_GLE=lift_GLE))
+    panel = dataclasses.replace(
+        panel, events=dataclasses.replace(panel.events, like={"new": "old"}, lift_GLE=lift_GLE)
+    )
     job = Job(panel=panel, model=MODEL, training=TWO, began=1.5)
     write_job(tmp_path, job)
     found = read_job(tmp_path)
