@@ -178,8 +178,8 @@ def _quiet() -> Iterator[None]:
 def _level(panel: Panel, walk: Prequential, model: ModelConfig) -> NDArray[np.float32]:
     """The level correction from the last origins whose truth is known.
 
-    No correction where stock-outs are common: the days that did not sell out are those of low demand, and their
-    total would draw the level of all days down.
+    No correction where stock-outs are common: the days that did not sell out are those of low demand, and
+    their total would draw the level of all days down.
     """
     stock_ST = panel.stocked_out_ST
     common = stock_ST is not None and np.mean(stock_ST > 0) > RARE_STOCK_OUTS

@@ -41,9 +41,9 @@ class PanelTensors:
     known_SPF: float16, standardised known-future features. calendar_LC, events_GLE, analog_GL: shared by
     series.
     lift_UT: log ratio of a union's total to its trailing base. codes_SN: static categories, 0 = unknown.
-    group_sum_GT, group_count_GT: (groups, T + 1) float64 running sums of level and of what was seen, of groups
-    of series; groups_SG: which groups a series is in, identity_KN: which statics name what is new in a window of
-    kind K (`forecast.model.groups`). price_level_SA: how dear a series is beside its like.
+    group_sum_GT, group_count_GT: (groups, T + 1) float64 running sums of level and of what was seen, of
+    groups of series; groups_SG: which groups a series is in, identity_KN: which statics name what is new in
+    a window of kind K (`forecast.model.groups`). price_level_SA: how dear a series is beside its like.
     """
 
     past: PackedPast
