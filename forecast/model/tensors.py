@@ -73,6 +73,13 @@ class PanelTensors:
         return self.past.demand_ST.shape[1]
 
     @property
+    def n_bytes(self) -> int:
+        """Of all tensors."""
+        own = (value for value in vars(self).values() if isinstance(value, Tensor))
+        held = (part for part in self.past if part is not None)
+        return sum(one.numel() * one.element_size() for one in (*own, *held))
+
+    @property
     def device(self) -> torch.device:
         """Where all of it lies."""
         return self.past.demand_ST.device

@@ -74,7 +74,7 @@ def check_less_sure(panel: Panel, forecasts: Forecasts, rows: Rows) -> None:
     width_S, warm_S = (high - low) / mean_S, ~panel.no_history_S
     for s in np.flatnonzero(rows):
         away = np.where(warm_S, np.abs(np.log(mean_S / mean_S[s])), np.inf)
-        assert width_S[s] > 1.5 * np.median(width_S[np.argsort(away)[:5]])
+        assert width_S[s] > 1.25 * np.median(width_S[np.argsort(away)[:5]])
 
 
 @pytest.mark.parametrize("store", ["corner", "mall"])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import sys
 import tempfile
@@ -82,8 +81,7 @@ def measure(home: Home, device: str) -> dict[str, float]:
     watch = Stopwatch(place)
     tensors = build_tensors(panel, model, schema, place, horizon=HORIZON)
     tensors_s = watch.seconds()
-    parts = [getattr(tensors, field.name) for field in dataclasses.fields(tensors)]
-    n_bytes = sum(part.nbytes for part in parts if part is not None)
+    n_bytes = tensors.n_bytes
     return {
         "panel_load_s": load_s,
         "panel_peak_gb": loaded_gb,
