@@ -134,8 +134,8 @@ def read_past(packed: PackedPast, series_B: Tensor, end_B: Tensor, back: int, ah
         demand_BN=read(packed.demand_ST) * unit_B1,
         observed_BN=observed_BN,
         stocked_out_BN=None if stock_ST is None else read(stock_ST) / WHOLE,
-        level_sum_BN=_running_sum(read(packed.level_ST) * unit_B1),
-        count_BN=_running_sum(observed_BN) + before_B1,
+        level_sum_BN=running_sum(read(packed.level_ST) * unit_B1),
+        count_BN=running_sum(observed_BN) + before_B1,
     )
 
 
@@ -147,5 +147,6 @@ def seen_before(observed_ST: Tensor) -> Tensor:
     return torch.nn.functional.pad(blocks_SC.cumsum(1), (1, 0))
 
 
-def _running_sum(values_BN: Tensor) -> Tensor:
+def running_sum(values_BN: Tensor) -> Tensor:
+    """(B, N + 1) sums of the first n values of each row."""
     return torch.nn.functional.pad(values_BN.cumsum(1), (1, 0))

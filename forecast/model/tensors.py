@@ -17,7 +17,15 @@ from forecast.demand.panel import Panel
 from forecast.model.calendar import analog_periods, calendar_features
 from forecast.model.config import ModelConfig
 from forecast.model.groups import identities, series_groups
-from forecast.model.past import WHOLE, PackedPast, half_units, pack_half, pack_shares, seen_before
+from forecast.model.past import (
+    WHOLE,
+    PackedPast,
+    half_units,
+    pack_half,
+    pack_shares,
+    running_sum,
+    seen_before,
+)
 from forecast.model.priors import borrowed_events
 from forecast.model.schema import FeatureSchema
 from forecast.model.stockouts import seen_demand
@@ -124,8 +132,8 @@ def build_tensors(
         lift_UT=tensor(_lifts(packed.union_sum_UT.numpy(), BASE_PATCHES[panel.period] * config.patch)),
         event_group_S=tensor(panel.events.group_S.astype(np.int64)),
         unions_S2=tensor(unions),
-        group_sum_GT=_from_zero(packed.group_sum_GT).to(device),
-        group_count_GT=_from_zero(packed.group_count_GT).to(device),
+        group_sum_GT=running_sum(packed.group_sum_GT).to(device),
+        group_count_GT=running_sum(packed.group_count_GT).to(device),
         groups_SG=tensor(groups),
         codes_SN=tensor(codes_SN),
         identity_KN=tensor(identities(panel, codes_SN)),
@@ -210,10 +218,10 @@ def without_spikes(demand_ST: Tensor, config: ModelConfig) -> Tensor:
     trailing periods that sold anything, whichever is more; the first few sales of a series are never cut.
     """
     year = min(config.year, demand_ST.shape[1])
-    total_ST = _before(_running_sum(demand_ST), year)
-    wanted_ST = _before(_running_sum((demand_ST > 0).float()), year)
+    total_ST = _before(running_sum(demand_ST), year)
+    wanted_ST = _before(running_sum((demand_ST > 0).float()), year)
     recent = min(8 * config.patch, demand_ST.shape[1])
-    mean_ST = _before(_running_sum(demand_ST), recent) / recent
+    mean_ST = _before(running_sum(demand_ST), recent) / recent
     size_ST = total_ST / wanted_ST.clamp(min=1)
     most_ST = torch.maximum(SPIKE_MEAN * mean_ST, SPIKE_SIZE * size_ST)
     return torch.where(wanted_ST >= 8, torch.minimum(demand_ST, most_ST), demand_ST)
@@ -223,12 +231,6 @@ def _before(running_ST: Tensor, n: int) -> Tensor:
     """(S, T) sums over the n periods before each period, from (S, T + 1) running sums."""
     ends_ST = running_ST[:, :-1]
     return ends_ST - torch.nn.functional.pad(ends_ST, (n, 0))[:, : ends_ST.shape[1]]
-
-
-def _running_sum(values_ST: Tensor) -> Tensor:
-    """(S, T + 1) float32 sums of the first t periods; exact for counts below 2^24."""
-    zero = torch.zeros_like(values_ST[:, :1])
-    return torch.cat([zero, values_ST.cumsum(1)], dim=1)
 
 
 def _pad_events(panel: Panel, schema: FeatureSchema, n: int) -> NDArray[np.float32]:
@@ -241,11 +243,6 @@ def _pad_events(panel: Panel, schema: FeatureSchema, n: int) -> NDArray[np.float
         if name in panel.events.names:
             result[:, :span, e] = source[:, :span, panel.events.names.index(name)]
     return result
-
-
-def _from_zero(total_GT: Tensor) -> Tensor:
-    """(G, T + 1) running sums."""
-    return torch.nn.functional.pad(total_GT.cumsum(1), (1, 0))
 
 
 def _unions(panel: Panel) -> NDArray[np.int64]:
