@@ -68,7 +68,7 @@ def check_near(found: np.floating, like: float, overall: float) -> None:
 
 
 def check_less_sure(panel: Panel, forecasts: Forecasts, rows: Rows) -> None:
-    """The 80 % band, over the mean, is a quarter wider at least than those of warm series that sell as much."""
+    """The 80 % band, over the mean, is a quarter wider than those of warm series that sell as much."""
     low, high = (forecasts.quantiles_SHQ[..., LEVELS.index(q)].sum(1) for q in (0.1, 0.9))
     mean_S = forecasts.mean_SH.sum(1)
     width_S, warm_S = (high - low) / mean_S, ~panel.no_history_S
