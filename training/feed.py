@@ -21,14 +21,14 @@ from training.team import Team
 
 class Draw(NamedTuple):
     """One batch: window b is of series `series_B[b]`, its last origin has observed `end_B[b]` periods; truth
-    from `limit` on is hidden; the steps `ahead` of every origin are trained. The first windows act as if
-    there were no history, of the kinds `hidden_C` (`forecast.model.groups`)."""
+    from `limit` on is hidden; the steps `ahead` of every origin are trained. `hidden_B` says what a window
+    acts as if it had no history (`forecast.model.groups`), 0 for nothing; None where none does."""
 
     series_B: Tensor
     end_B: Tensor
     limit: int
     ahead: slice
-    hidden_C: Tensor
+    hidden_B: Tensor | None
 
 
 class OriginFeed(IterableDataset[Draw]):
@@ -79,12 +79,15 @@ class OriginFeed(IterableDataset[Draw]):
         age_B = torch.empty(n, device=device).exponential_(1 / self._mean_age, generator=generator)
         return Draw(series_B, newest - age_B.long() % span, self.limit, self._steps(), self._hidden())
 
-    def _hidden(self) -> Tensor:
-        """Kinds of the cold windows of a batch: half are of new items, a quarter of known items new at a
+    def _hidden(self) -> Tensor | None:
+        """What the first windows of a batch hide: half are of new items, a quarter of known items new at a
         known location, a quarter of new locations."""
         n = min(int(self._cold + self._rng.random()), self.batch)
-        kinds_C = self._rng.choice([OWN, NEW_ITEM, NEW_PLACE], n, p=[0.25, 0.5, 0.25])
-        return torch.from_numpy(kinds_C.astype(np.int64)).to(self._device)
+        if n == 0:
+            return None
+        kinds_B = np.zeros(self.batch, np.int64)
+        kinds_B[:n] = self._rng.choice([OWN, NEW_ITEM, NEW_PLACE], n, p=[0.25, 0.5, 0.25])
+        return torch.from_numpy(kinds_B).to(self._device)
 
     def _steps(self) -> slice:
         """A part of the horizon: neighbouring origins share the days that they forecast, so that more windows
