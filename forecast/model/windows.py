@@ -110,16 +110,7 @@ def _cut(
     analog_safe_BD, seen_BD = _clip(analog_BD, tensors.n_periods)
     level_BD, base_seen_BD = _smooth_level(past, analog_safe_BD, p)
 
-    hidden = None if hidden_B is None else Hidden(hidden_B, course)
-    groups = group_course(
-        tensors.group_sum_GT, tensors.group_count_GT, tensors.groups_SG[series_B], ends_BJ, hidden
-    )
-    prior_BW = prior_level(groups, n_patches, config)
-    means_BWM, scale_BW = _trailing_means(course, prior_BW, config)
-    if hidden_B is not None:
-        shown_B1 = (hidden_B == 0)[:, None]
-        means_BWM = means_BWM * shown_B1[:, :, None]
-        scale_BW = torch.where(shown_B1, scale_BW, prior_BW + LEAST / STEADY)
+    levels = _levels(tensors, series_B, ends_BJ, course, config, n_origins, hidden_B)
     known_BD = period_BD.clamp(0, tensors.known_SPF.shape[1] - 1)
     known_BD = series_B[:, None] * tensors.known_SPF.shape[1] + known_BD
     stock_BN = past.stocked_out_BN
@@ -136,9 +127,9 @@ def _cut(
         analog_lift_BDU=_lifts(tensors, unions_BU, analog_safe_BD) * seen_BD[:, :, None],
         analog_level_BD=level_BD,
         analog_seen_BD=seen_BD * base_seen_BD,
-        scale_BW=scale_BW,
-        means_BWM=means_BWM,
-        group_BOM=group_levels(groups, scale_BW[:, -n_origins:], config),
+        scale_BW=levels.scale_BW,
+        means_BWM=levels.means_BWM,
+        group_BOM=levels.group_BOM,
         age_BW=torch.log1p(course.count_BJ[:, -n_patches:] / p),
         period_BD=period_BD.clamp(0, tensors.calendar_LC.shape[0] - 1),
         group_B=group_B,
@@ -195,6 +186,38 @@ def _smooth_level(past: Past, index: Tensor, p: int) -> tuple[Tensor, Tensor]:
     base, base_seen = past.mean(index - reach, 8 * p)
     level = torch.log((near * (2 * reach + 1) + 2 * base + 0.1) / (base * (2 * reach + 3) + 0.1))
     return level, (seen > 0).float() * (base_seen > 0.2).float()
+
+
+class _Levels(NamedTuple):
+    """Parts of `Windows` that tell the level of each series and of its groups."""
+
+    means_BWM: Tensor
+    scale_BW: Tensor
+    group_BOM: Tensor
+
+
+def _levels(
+    tensors: PanelTensors,
+    series_B: Tensor,
+    ends_BJ: Tensor,
+    course: Course,
+    config: ModelConfig,
+    n_origins: int,
+    hidden_B: Tensor | None,
+) -> _Levels:
+    """Levels at the last ends, from trailing means of the series and of its groups; what is hidden has its
+    level from its like alone."""
+    hidden = None if hidden_B is None else Hidden(hidden_B, course)
+    groups = group_course(
+        tensors.group_sum_GT, tensors.group_count_GT, tensors.groups_SG[series_B], ends_BJ, hidden
+    )
+    prior_BW = prior_level(groups, config.context + n_origins - 1, config)
+    means_BWM, scale_BW = _trailing_means(course, prior_BW, config)
+    if hidden_B is not None:
+        shown_B1 = (hidden_B == 0)[:, None]
+        means_BWM = means_BWM * shown_B1[:, :, None]
+        scale_BW = torch.where(shown_B1, scale_BW, prior_BW + LEAST / STEADY)
+    return _Levels(means_BWM, scale_BW, group_levels(groups, scale_BW[:, -n_origins:], config))
 
 
 def _trailing_means(course: Course, prior_BW: Tensor, config: ModelConfig) -> tuple[Tensor, Tensor]:
