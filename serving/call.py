@@ -11,8 +11,9 @@ class Call:
     """One call under way.
 
     remaining: seconds until the caller stops waiting, infinite where no deadline was set. active: false once
-    the caller has gone away or has stopped waiting.
+    the caller has gone away or has stopped waiting. caller: who asks, for the record.
     """
 
     remaining: Callable[[], float]
     active: Callable[[], bool]
+    caller: Callable[[], str] = lambda: ""

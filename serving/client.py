@@ -16,6 +16,7 @@ from typing import Final, Literal, NamedTuple, Self, TypeVar
 import grpc
 import numpy as np
 from google.protobuf.message import Message
+from grpc_health.v1 import health_pb2, health_pb2_grpc
 from numpy.typing import NDArray
 from surgecast.v1 import (
     forecast_pb2,
@@ -133,9 +134,11 @@ class SeriesSummary:
 
 @dataclass(frozen=True, kw_only=True)
 class ServingModel:
-    """What serves. `refused` says why a newer snapshot does not, and is empty when all is well."""
+    """What serves. `refused` says why a newer snapshot does not, and is empty when all is well; `created` is
+    when the snapshot was written, in UTC."""
 
     source: ModelFacts
+    created: np.datetime64
     bundle: str
     data_version: str
     horizon: int
@@ -164,6 +167,7 @@ class Client:
             ),
         )
         self._forecasts = forecast_pb2_grpc.ForecastServiceStub(self._channel)  # type: ignore[no-untyped-call]
+        self._health = health_pb2_grpc.HealthStub(self._channel)
         self._models = model_pb2_grpc.ModelServiceStub(self._channel)  # type: ignore[no-untyped-call]
 
     def __enter__(self) -> Self:
@@ -258,6 +262,7 @@ class Client:
         )
         return ServingModel(
             source=_facts(reply.source),
+            created=_time(reply.create_seconds),
             bundle=reply.bundle_id,
             data_version=reply.data_version,
             horizon=reply.horizon,
@@ -265,6 +270,12 @@ class Client:
             n_scenarios=reply.scenario_count,
             refused=reply.refused.reason,
         )
+
+    def health(self, service: str = "") -> str:
+        """The health of a service (all of them when empty) in the words of gRPC: SERVING or NOT_SERVING."""
+        request = health_pb2.HealthCheckRequest(service=service)
+        reply = self._call(self._health.Check, request, health_pb2.HealthCheckResponse)
+        return str(health_pb2.HealthCheckResponse.ServingStatus.Name(reply.status))
 
     def _call(self, method: Callable[..., object], request: Message, kind: type[M]) -> M:
         try:

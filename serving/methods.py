@@ -38,4 +38,7 @@ def all_methods(store: SnapshotStore) -> list[Method]:
         Method(service=FORECASTS, name="BatchGetForecasts", answer=forecasts.batch_get_forecasts),
         Method(service=FORECASTS, name="ListSeries", answer=forecasts.list_series),
         Method(service=MODELS, name="GetServingModel", answer=models.get_serving_model),
+        Method(service=MODELS, name="ListModels", answer=models.list_models),
+        Method(service=MODELS, name="Reload", answer=models.reload, role="admin"),
+        Method(service=MODELS, name="Rollback", answer=models.rollback, role="admin"),
     ]

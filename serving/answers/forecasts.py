@@ -58,8 +58,7 @@ class ForecastAnswers:
                 field = f"keys[{position}]"
                 row = _row(served, check_key(key, field), field)
             rows.append(row)
-        head = served.head(horizon)
-        return b"".join((head, *_encoded(served, rows, horizon, full=full, tag=wire.MANY)))
+        return answer_rows(served, rows, horizon, full=full)
 
     def list_series(self, content: bytes, _call: Call) -> bytes:
         """`ListSeries`: a page of summaries."""
@@ -78,6 +77,11 @@ class ForecastAnswers:
             next_page_token=next_token(stamp, first + size, len(rows)),
             total_size=len(rows),
         ).SerializeToString()
+
+
+def answer_rows(served: Served, rows: list[int], horizon: int, *, full: bool) -> bytes:
+    """An encoded `BatchGetForecastsResponse` with the forecasts of some rows."""
+    return b"".join((served.head(horizon), *_encoded(served, rows, horizon, full=full, tag=wire.MANY)))
 
 
 def _row(served: Served, key: tuple[str, str, str], field: str) -> int:
