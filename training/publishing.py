@@ -12,7 +12,7 @@ from forecast.settings import load_settings
 from forecast.snapshot.pointer import move_pointer
 from forecast.snapshot.writer import write_snapshot
 from training.features import check_events, check_known, tell_new
-from training.registry import find, load_bundle, version_of
+from training.registry import find, follow_rollback, load_bundle, version_of
 
 
 def publish(
@@ -30,6 +30,7 @@ def publish(
     kind that it does not know.
     """
     if bundle_id is None:
+        follow_rollback(home)
         champion = find(home)
         bundle_id, version = champion.bundle_id, champion.version
     else:

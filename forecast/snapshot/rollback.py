@@ -52,33 +52,18 @@ def roll_back(home: Home, to: str | None, *, who: str, why: str, check: Callable
     check: raises where a snapshot must not serve; called before anything changes.
     Raises NotFoundError where there is no such snapshot or none served before, IntegrityError for a damaged
     one or a damaged pointer without `to`, InputError where it serves already, was itself gone back from, or
-    the reason is none; BusyError where the home cannot be written to.
+    the reason is none; BusyError where the home cannot be read or written to.
     """
     check_reason(why)
-    target = to if to is not None else _former(home)
-    manifest_of(home, target)
-    check(target)
     try:
-        with locked(home.root):
-            present = readable_pointer(home)
-            if present is not None and present.snapshot == target:
-                found = f"{target}, which the pointer names already"
-                raise InputError("snapshot", expected="another than the published one", found=found)
-            pointer = next_pointer(present, target)
-            record = Rollback(
-                moves=pointer.moves,
-                snapshot=target,
-                former=present.snapshot if present else "",
-                who=who,
-                why=why,
-                when=datetime.now(UTC).isoformat(timespec="seconds"),
-            )
-            _write(home, [*read_rollbacks(home), record])  # first: a record without a move does no harm
-            write_pointer(home, pointer)
+        target = to if to is not None else _former(home)
+        manifest_of(home, target)
+        check(target)
+        return _move(home, target, who, why)
     except OSError as error:
         found = error.strerror or str(error)
-        raise BusyError(str(home.root), expected="a home that can be written to", found=found) from error
-    return record
+        expected = "a home that can be read and written to"
+        raise BusyError(str(home.root), expected=expected, found=found) from error
 
 
 def check_reason(why: str) -> None:
@@ -121,6 +106,26 @@ def reconcile(home: Home) -> None:
         records = read_rollbacks(home)
         now = datetime.now(UTC).isoformat(timespec="seconds")
         _write(home, [r if r.reconciled else replace(r, reconciled=now) for r in records])
+
+
+def _move(home: Home, target: str, who: str, why: str) -> Rollback:
+    with locked(home.root):
+        present = readable_pointer(home)
+        if present is not None and present.snapshot == target:
+            found = f"{target}, which the pointer names already"
+            raise InputError("snapshot", expected="another than the published one", found=found)
+        pointer = next_pointer(present, target)
+        record = Rollback(
+            moves=pointer.moves,
+            snapshot=target,
+            former=present.snapshot if present else "",
+            who=who,
+            why=why,
+            when=datetime.now(UTC).isoformat(timespec="seconds"),
+        )
+        _write(home, [*read_rollbacks(home), record])  # first: a record without a move does no harm
+        write_pointer(home, pointer)
+    return record
 
 
 def _former(home: Home) -> str:

@@ -77,7 +77,7 @@ def _manifests(home: Home) -> list[Manifest]:
     for folder in home.snapshots_dir.glob("[!.]*"):
         try:
             found.append(manifest_of(home, folder.name))
-        except SurgecastError as error:
+        except (SurgecastError, OSError) as error:
             log.debug("not listed: %s", error)
     return sorted(found, key=lambda manifest: (manifest.created, manifest.id), reverse=True)
 

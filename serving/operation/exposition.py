@@ -55,7 +55,7 @@ class Exposition(Collector):
         metric = kind(family.name, family.text, labels=family.labels)
         for child in family.children:
             value = self._sum(places()[family.name, child])
-            if value or not family.labels:
+            if value or family.kind == "gauge" or not family.labels:
                 metric.add_metric(child, value)
         return metric
 
