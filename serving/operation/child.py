@@ -125,7 +125,10 @@ class Child:
         self.due = monotonic() + delay
         how = signal.Signals(-status).name if status < 0 else f"status {status}"
         why = f": {self._error[0]}" if self._error[0] else ""
-        log.error("worker %d ended by itself after %.1f s (%s)%s", self.number, lived, how, why)
+        log.error(
+            "worker %d ended by itself after %.1f s (%s)%s; to start again in %.1f s",
+            *(self.number, lived, how, why, delay),
+        )
         self._close(process)
 
     def _close(self, process: subprocess.Popen[bytes]) -> None:

@@ -124,12 +124,14 @@ class _Call:
             began = perf_counter()
             recorder = self._recorder
             recorder.begin(self)
+            context.set_trailing_metadata(((REQUEST_ID, self.request_id),))
             code = _UNKNOWN
             try:
                 reply = answer(request, context)
                 code = 0 if context.is_active() else _CANCELLED
             finally:
-                self._identify(context)
+                if code:
+                    self._identify(context)
                 recorder.end(self, context, _final(code, context), began, slow=True)
             return reply
 
@@ -142,7 +144,7 @@ class _Call:
             began = perf_counter()
             recorder = self._recorder
             recorder.begin(self)
-            self._identify(context)
+            context.set_trailing_metadata(((REQUEST_ID, self.request_id),))
             code = _UNKNOWN
             try:
                 yield from stream(request, context)
@@ -151,16 +153,18 @@ class _Call:
                 code = _CANCELLED
                 raise
             finally:
-                self._identify(context)
+                if code:
+                    self._identify(context)
                 recorder.end(self, context, _final(code, context), began, slow=False)
 
         return pieces_recorded
 
     def _identify(self, context: grpc.ServicerContext) -> None:
         """Give the caller the request id; after a refusal too, which replaces trailing metadata."""
-        mine = ((REQUEST_ID, self.request_id),)
-        present = context.trailing_metadata()
-        context.set_trailing_metadata((*present, *mine) if present and mine[0] not in present else mine)
+        mine = (REQUEST_ID, self.request_id)
+        present = context.trailing_metadata() or ()
+        if mine not in present:
+            context.set_trailing_metadata((*present, mine))
 
 
 def _final(code: int, context: grpc.ServicerContext) -> int:

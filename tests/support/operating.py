@@ -87,8 +87,16 @@ class Load:
     mixed: answers whose numbers are not those of the snapshot that they name.
     """
 
-    def __init__(self, address: str, means: dict[str, np.ndarray], *, n_threads: int = 2) -> None:
+    def __init__(
+        self,
+        address: str,
+        means: dict[str, np.ndarray],
+        *,
+        n_threads: int = 2,
+        key: dict[str, str] | None = None,
+    ) -> None:
         self.means = means
+        self._key = key or KEY
         self.served: Counter[str] = Counter()
         self.failed: list[str] = []
         self.mixed: list[str] = []
@@ -111,7 +119,7 @@ class Load:
         return sum(self.served.values())
 
     def _ask(self) -> None:
-        request = pb.GetForecastRequest(key=pb.SeriesKey(**KEY)).SerializeToString()
+        request = pb.GetForecastRequest(key=pb.SeriesKey(**self._key)).SerializeToString()
         options = (("grpc.service_config", RETRY), ("grpc.use_local_subchannel_pool", 1))
         with grpc.insecure_channel(self._address, options=options) as channel:
             get = channel.unary_unary(GET, response_deserializer=pb.GetForecastResponse.FromString)

@@ -191,6 +191,18 @@ def test_a_deleted_snapshot_goes_on_serving_and_is_told(own_home, publish_to, sp
     assert metric(free_port, "surgecast_refused_swaps_total") == 1
 
 
+def test_mlflow_may_be_broken_or_gone_at_start_and_later(own_home, publish_to, spawn):
+    own_home.mlflow_db.parent.mkdir()
+    own_home.mlflow_db.write_bytes(b"no database at all")
+    publish_to(0)
+    with Client(spawn(own_home).address) as client:
+        assert client.health() == "SERVING"
+        shutil.rmtree(own_home.mlflow_db.parent)
+        snapshot = publish_to(1)
+        until(lambda: client.forecast(**KEY).source.snapshot == snapshot)
+        assert client.health("surgecast.publication") == "SERVING"
+
+
 def test_maps_that_no_call_uses_are_released(own_home, publish_to):
     first = publish_to(0)
     store = SnapshotStore(own_home, checks=(check_answers,))

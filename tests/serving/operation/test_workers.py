@@ -7,10 +7,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+import grpc
 import pytest
+from grpc_health.v1 import health_pb2, health_pb2_grpc
 from operating import KEY, ROW, Load, metric, read_metrics, until
 
 from forecast.cli.main import run
+from forecast.errors import BusyError
 from serving.client import Client
 
 
@@ -52,6 +55,34 @@ def test_a_signal_ends_all(workers, number, status):
     below = pids(workers)
     assert workers.kill(number) == status
     assert all(gone(pid) for pid in below)
+
+
+@pytest.mark.parametrize("number", ["1", "2"])
+def test_ending_is_told_first_and_waits_for_calls_in_flight(own_home, publish_to, spawn, number):
+    publish_to(0)
+    server = spawn(own_home, "--workers", number)
+    with grpc.insecure_channel(server.address) as channel:
+        watching = health_pb2_grpc.HealthStub(channel).Watch(health_pb2.HealthCheckRequest(), timeout=30)
+        assert next(watching).status == health_pb2.HealthCheckResponse.SERVING
+        server.process.send_signal(signal.SIGTERM)
+        assert next(watching).status == health_pb2.HealthCheckResponse.NOT_SERVING
+        assert server.process.poll() is None
+        with Client(server.address) as late, pytest.raises(BusyError):
+            late.forecast(**KEY)
+        assert server.process.poll() is None
+        watching.cancel()
+        assert server.process.wait(5) == 0
+
+
+def test_a_worker_that_keeps_dying_is_started_ever_more_rarely(workers, publication_means, free_port):
+    with Load(workers.address, publication_means, n_threads=1) as load:
+        for deaths in range(1, 4):
+            os.kill(max(pids(workers)), signal.SIGKILL)
+            until(lambda deaths=deaths: metric(free_port, "surgecast_worker_restarts_total") == deaths)
+            until(lambda: metric(free_port, "surgecast_workers_serving") == 2, 30)
+    assert load.failed == []
+    waits = [float(found[1]) for line in workers.lines if (found := re.search(r"again in ([\d.]+) s", line))]
+    assert waits == [0.0, 0.5, 1.0]
 
 
 def test_no_process_outlives_its_supervisor(workers):
