@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import islice
 from queue import SimpleQueue
 from typing import Final, TypeVar
 
@@ -31,7 +32,7 @@ def one_ahead(items: Iterator[Item]) -> Generator[Item]:
 
 def _next(items: Iterator[Item]) -> list[Item]:
     """The next item, or nothing at the end."""
-    return [item for item, _ in zip(items, range(1), strict=False)]
+    return list(islice(items, 1))
 
 
 def in_order(

@@ -6,14 +6,16 @@ Q quantile levels, N periods of history.
 
 from __future__ import annotations
 
+from typing import Final
+
 from forecast.model.past import CHECKPOINT
 from forecast.model.tensors import PanelTensors
 from forecast.quantiles import LEVELS
 
-GROUP_PERIOD: int = 16
+GROUP_PERIOD: Final = 16
 """Bytes of a group of series and a period: two sums in double precision."""
-SUMMARY: int = 28
-"""Bytes of the seven numbers that sum up a series."""
+SUMMARY: Final = 24
+"""Bytes of the six numbers that sum up a series."""
 
 
 def period_bytes(n_known: int, *, stock: bool) -> int:
@@ -35,7 +37,7 @@ def panel_bytes(tensors: PanelTensors) -> int:
 
 
 def snapshot_bytes(horizon: int, n_scenarios: int, n_history: int) -> int:
-    """Bytes of a series in a snapshot but for its names and labels: H (4 + 2 Q + K) + 4 N + 8 + 28."""
+    """Bytes of a series in a snapshot but for its names and labels: H (4 + 2 Q + K) + 4 N + 8 + 24."""
     return horizon * (4 + 2 * len(LEVELS) + n_scenarios) + 4 * n_history + 8 + SUMMARY
 
 
