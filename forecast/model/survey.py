@@ -51,9 +51,10 @@ class Survey:
         if self.whole is not None:
             yield slice(0, self.outline.n_series), *self.whole
             return
-        yield from one_ahead(self._pack(rows, panel) for rows, panel in self.shards)
+        yield from one_ahead(self.pack(rows, panel) for rows, panel in self.shards)
 
-    def _pack(self, rows: slice, panel: Panel) -> tuple[slice, Panel, PackedRows]:
+    def pack(self, rows: slice, panel: Panel) -> tuple[slice, Panel, PackedRows]:
+        """A shard, the panel of the series `rows`, with its rows."""
         known_SPF = pack_known(panel, self.schema, self.horizon)
         return rows, panel, PackedRows(pack_past(panel, self.config), known_SPF)
 

@@ -131,8 +131,8 @@ def measure(folder: Path, data: SpeedData, how: ScoreSpeed) -> dict[str, float]:
 
     score_s, score_series_per_s: from the panel's tensors, ready on the device, to a snapshot in place,
         written and synced: network, quantiles, ranks of the scenarios, what stands beside them in a snapshot.
-        What is waited for shards (simulated, packed and moved to the device while others are scored) does not
-        count.
+        What it takes to simulate and pack shards does not count; here, and here alone, it is done between
+        scoring and not meanwhile, so that the seconds do not depend on the number of cores that it needs.
     score_network_series_per_s: windows, network, quantiles into memory; no disk. Of a panel in one piece.
     tensors_s: from the panel in memory to its tensors; of one in shards, from nothing to the sums of its
         groups. publish_s: all of it, shards included; a panel in one piece is in memory before.
@@ -166,15 +166,20 @@ def measure(folder: Path, data: SpeedData, how: ScoreSpeed) -> dict[str, float]:
 
 @dataclass(frozen=True, kw_only=True)
 class _Timed(Survey):
-    """A survey that counts how long its shards are waited for."""
+    """A survey whose shards are read and packed before they are scored, not while others are, and which
+    counts how long that takes."""
 
     waited: list[float] = field(default_factory=list)
 
     def packed(self) -> Iterator[tuple[slice, Panel, PackedRows]]:
+        if self.whole is not None:
+            yield from super().packed()
+            return
         since = time.perf_counter()
-        for shard in super().packed():
+        for rows, panel in self.shards:
+            packed = self.pack(rows, panel)
             self.waited.append(time.perf_counter() - since)
-            yield shard
+            yield packed
             since = time.perf_counter()
 
 

@@ -210,9 +210,7 @@ def test_no_memory_for_one_series_is_an_error_with_numbers(
 ) -> None:
     forecaster = Forecaster(bundle, "cpu", 1)
     monkeypatch.setattr(forecaster.network, "forward", failing_above(forecaster.network, 0))
-    expected = (
-        r"cpu: expected room for 700 series x 80 periods x 10 bytes, 0\.00 GB with the sums of \d+"
-    )
+    expected = r"cpu: expected room for 700 series x 80 periods x 10 bytes, 0\.00 GB with the sums of \d+"
     with pytest.raises(InputError, match=expected):
         forecaster(panel, H)
     tensors = build_tensors(panel, bundle.config, bundle.schema, torch.device("cpu"), horizon=H)

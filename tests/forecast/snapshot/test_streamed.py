@@ -117,9 +117,7 @@ def test_a_disk_that_fills_up_stops_the_forecasting(
         append(array, rows)
 
     monkeypatch.setattr(GrowingArray, "append", full)
-    with pytest.raises(
-        InputError, match=r"room for the snapshot, found No space left on device after \d"
-    ):
+    with pytest.raises(InputError, match=r"room for the snapshot, found No space left on device after \d"):
         stream(home, panel, counted())
     assert ended
     assert taken <= 20 // 6 + 1 + WAITING + 2
