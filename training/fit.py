@@ -33,6 +33,7 @@ from training.curriculum import plan
 from training.distributed import fit_in_processes
 from training.feed import OriginFeed
 from training.handover import Job
+from training.memory import named_where_full
 from training.module import SurgeModule
 from training.prequential import Budget, Prequential
 from training.records import EpochRecord
@@ -58,7 +59,7 @@ def fit(
 
     Raises:
         InputError: no demand to learn from. UsageError: devices that are not there. SurgecastError: no step
-        had a loss, or a process died.
+        had a loss, a process died, or the device has too little memory.
     """
     if not np.nansum(np.abs(panel.demand_ST)) > 0:
         raise InputError("demand", expected="at least one period with demand", found="none")
@@ -66,10 +67,11 @@ def fit(
     if n > 1:
         job = Job(panel=panel, model=model, training=training, began=time.time())
         return fit_in_processes(job, n, on_epoch)
-    device = choose_device(training.device)
-    return train_together(
-        panel, model=model, training=training, on_epoch=on_epoch, team=Team(), device=device
-    ).bundle()
+    device, team = choose_device(training.device), Team()
+    with named_where_full(device, team):
+        return train_together(
+            panel, model=model, training=training, on_epoch=on_epoch, team=team, device=device
+        ).bundle()
 
 
 def train_together(
@@ -82,7 +84,11 @@ def train_together(
     device: torch.device,
     spent: float = 0.0,
 ) -> Fitted:
-    """This process's part of a fit that began `spent` seconds ago; the whole of it for a team of one."""
+    """This process's part of a fit that began `spent` seconds ago; the whole of it for a team of one.
+
+    A process alone draws fewer windows where a step does not fit into the device's memory
+    (`training.memory`).
+    """
     keep_large_blocks()
     budget = Budget(training, team, spent=spent)
     torch.manual_seed(training.seed)
@@ -105,7 +111,7 @@ def train_together(
         team=team,
     )
     with _quiet(), _interruptible():
-        make_trainer(device, walk, team).fit(module, DataLoader(feed, batch_size=None))
+        make_trainer(device, walk, team, feed).fit(module, DataLoader(feed, batch_size=None))
     facts = {"steps": budget.step, "seed": training.seed, **({} if team.alone else {"devices": team.size})}
     return Fitted(panel, schema, cast(Ensemble, module.averaged.module), walk, facts)
 
