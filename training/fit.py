@@ -16,6 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch.utils.data import DataLoader
 
+from forecast.cli.output import say
 from forecast.demand.panel import Panel
 from forecast.errors import InputError
 from forecast.model.allocation import keep_large_blocks
@@ -34,7 +35,7 @@ from training.distributed import fit_in_processes
 from training.feed import OriginFeed
 from training.handover import Job
 from training.memory import named_where_full
-from training.module import SurgeModule
+from training.module import SurgeModule, use_bf16
 from training.prequential import Budget, Prequential
 from training.records import EpochRecord
 from training.team import Team
@@ -64,10 +65,11 @@ def fit(
     if not np.nansum(np.abs(panel.demand_ST)) > 0:
         raise InputError("demand", expected="at least one period with demand", found="none")
     n = min(count_devices(training.device, training.devices), panel.n_series)
+    device, team = choose_device(training.device), Team()
+    _tell_precision(training, device)
     if n > 1:
         job = Job(panel=panel, model=model, training=training, began=time.time())
         return fit_in_processes(job, n, on_epoch)
-    device, team = choose_device(training.device), Team()
     with named_where_full(device, team):
         return train_together(
             panel, model=model, training=training, on_epoch=on_epoch, team=team, device=device
@@ -152,6 +154,12 @@ def _ranks(panel: Panel, walk: Prequential, model: ModelConfig, seed: int) -> ND
     nothing = np.zeros((0, panel.n_series, model.horizon), np.float32)
     templates_NSH = np.stack(walk.templates) if walk.templates else nothing
     return scenario_ranks(templates_NSH, model.scenarios, np.random.default_rng(seed))
+
+
+def _tell_precision(training: TrainingConfig, device: torch.device) -> None:
+    """Say that bf16 is slow where it was asked for and the device has no instructions for it."""
+    if training.precision == "bf16" and not use_bf16("auto", device):
+        say(f"precision bf16: {device} has no instructions for it, so that float32 would be faster")
 
 
 @contextlib.contextmanager

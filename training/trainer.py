@@ -15,12 +15,17 @@ from training.team import Team
 def make_trainer(
     device: torch.device, callback: lightning.Callback, team: Team, feed: OriginFeed
 ) -> lightning.Trainer:
-    """A quiet trainer: reports, checkpoints and progress are the caller's."""
-    if device.type == "cuda":
-        device = torch.device("cuda", 0)
+    """A quiet trainer: reports, checkpoints and progress are the caller's.
+
+    A process alone trains on `device`; those of a team each on the GPU of their rank.
+    """
+    devices: int | list[int] = team.size
+    if device.type == "cuda" and team.alone:
+        device = torch.device("cuda", device.index or 0)
+        devices = [device.index]
     return lightning.Trainer(
         accelerator="gpu" if device.type == "cuda" else device.type,
-        devices=team.size,
+        devices=devices,
         strategy=FrugalStrategy(device, feed) if team.alone else _strategy(),
         max_steps=-1,
         max_epochs=-1,
