@@ -73,8 +73,21 @@ def test_panel_counts_bytes_on_the_device(capsys: pytest.CaptureFixture[str]) ->
 
 
 @pytest.mark.parametrize(
+    ("name", "counted", "more"),
+    [("train", "series", ["--seconds", "0"]), ("score", "series", []), ("panel", "panel_series", [])],
+)
+def test_one_series_can_be_measured(
+    capsys: pytest.CaptureFixture[str], name: str, counted: str, more: list[str]
+) -> None:
+    flags = ["--series", "1", "--device", "cpu", "--repeats", "1", "--json"]
+    assert bench(capsys, name, *flags, *more)[counted] == 1
+
+
+@pytest.mark.parametrize(
     ("flags", "message"),
     [
+        (["train", "--series", "0"], "--series"),
+        (["score", "--series", "0"], "--series"),
         (["train", "--peers", "tide"], "--peers: expected --vs neuralforecast beside it"),
         (["train", "--store", "CA_1"], "--store: expected --data DIR beside it"),
         (["train", "--vs", "neuralforecast", "--peers", "tide,abc"], "expected some of tide, nhits, tft"),
