@@ -55,7 +55,7 @@ class EventGrid:
     grid reaches beyond the known periods so that the approach to an event just after the horizon is seen.
 
     Of kinds that a model has not seen: `like` names the kind that a kind resembles; `lift_GLE` is the
-    expected multiple of ordinary demand by period, 1 where nothing is said, None where nowhere is.
+    expected multiple of ordinary demand by period, NaN where nothing is said, None where nowhere is.
     """
 
     names: tuple[str, ...]
