@@ -119,7 +119,7 @@ def test_the_memory_of_a_like_event_is_the_last_event_of_that_kind() -> None:
     own, borrowed = np.zeros((1, 900, 1), np.float32), np.zeros((1, 900, 1), np.float32)
     own[0, [100, 464, 828], 0] = 1
     borrowed[0, [600, 601, 470], 0] = 1
-    analog = analog_periods(own, horizon=28, year=364, reach=14, borrowed_GLE=borrowed)
+    analog = analog_periods(own, least=28, year=364, reach=14, borrowed_GLE=borrowed)
     assert analog[0, 600] == 464
     assert analog[0, 601] == 465
     assert analog[0, 590] == 454
