@@ -30,7 +30,7 @@ from forecast.model.schema import FeatureSchema
 from forecast.model.sharded import count_devices
 from forecast.model.tensors import build_tensors
 from training.config import TrainingConfig
-from training.curriculum import plan
+from training.curriculum import plan, recent_origins
 from training.distributed import fit_in_processes
 from training.feed import OriginFeed
 from training.handover import Job
@@ -40,9 +40,6 @@ from training.prequential import Budget, Prequential
 from training.records import EpochRecord
 from training.team import Team
 from training.trainer import make_trainer
-
-RARE_STOCK_OUTS = 0.02
-"""Share of periods that may have sold out for totals of in-stock demand to tell the level."""
 
 
 def fit(
@@ -108,6 +105,7 @@ def train_together(
         stages=stages,
         feed=feed,
         budget=budget,
+        recent=recent_origins(panel, model),
         training=training,
         on_epoch=on_epoch,
         team=team,
@@ -130,7 +128,7 @@ class Fitted(NamedTuple):
     def bundle(self) -> Bundle:
         """The bundle; only the leader of a team has all that it takes."""
         panel, walk, model = self.panel, self.walk, self.network.config
-        self.network.level_H = torch.from_numpy(_level(panel, walk, model))
+        self.network.level_H = torch.from_numpy(_level(walk, model))
         return Bundle(
             config=model,
             schema=self.schema,
@@ -189,14 +187,8 @@ def _quiet() -> Iterator[None]:
         yield
 
 
-def _level(panel: Panel, walk: Prequential, model: ModelConfig) -> NDArray[np.float32]:
-    """The level correction from the last origins whose truth is known.
-
-    No correction where stock-outs are common: the days that did not sell out are those of low demand, and
-    their total would draw the level of all days down.
-    """
-    stock_ST = panel.stocked_out_ST
-    common = stock_ST is not None and np.mean(stock_ST > 0) > RARE_STOCK_OUTS
-    if common or walk.recent is None:
+def _level(walk: Prequential, model: ModelConfig) -> NDArray[np.float32]:
+    """The level correction from the last origins whose truth is known; none where they tell nothing."""
+    if walk.recent is None:
         return np.ones(model.horizon, np.float32)
     return level_correction(*walk.recent, patch=model.patch)
