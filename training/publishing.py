@@ -11,6 +11,7 @@ from forecast.model.sharded import forecaster
 from forecast.settings import load_settings
 from forecast.snapshot.pointer import move_pointer
 from forecast.snapshot.writer import write_snapshot
+from training.devices import tell_device
 from training.features import check_events, check_known, tell_new
 from training.registry import find, load_bundle, version_of
 
@@ -40,6 +41,7 @@ def publish(
     check_known(bundle.schema, panel, horizon)
     check_events(panel, bundle.schema.events, horizon)
     tell_new(panel)
+    tell_device(device)
     forecasts = forecaster(bundle, device, devices)(panel, horizon)
     first, last = (panel.time(i).astype("M8[D]").item() for i in (0, panel.events.intensity_GLE.shape[1]))
     events = load_events(home, load_settings(home), first, last)
