@@ -17,6 +17,8 @@ M = TypeVar("M", bound=Message)
 MAX_KEYS: Final = 1_000
 MAX_PAGE: Final = 1_000
 DEFAULT_PAGE: Final = 100
+MAX_LABELS: Final = 16
+MAX_VALUES: Final = 1_000
 MAX_REQUEST_BYTES: Final = 2 << 20
 """Enough for MAX_KEYS keys of full length in ASCII."""
 
@@ -78,6 +80,15 @@ def check_filter(wanted: forecast_pb2.SeriesFilter) -> None:
     """The conditions of a filter."""
     for part in ("item", "location", "platform"):
         check_name(getattr(wanted, part), f"filter.{part}")
+    if len(wanted.labels) > MAX_LABELS:
+        raise InputError("filter.labels", expected=f"at most {MAX_LABELS}", found=str(len(wanted.labels)))
+    for n, label in enumerate(wanted.labels):
+        field = f"filter.labels[{n}]"
+        check_name(label.name, f"{field}.name")
+        if not 1 <= len(label.values) <= MAX_VALUES:
+            raise InputError(f"{field}.values", expected=f"1..{MAX_VALUES}", found=str(len(label.values)))
+        for value in label.values:
+            check_name(value, f"{field}.values")
     least = wanted.minimum_recent_mean
     if not math.isfinite(least) or least < 0:
         raise InputError("filter.minimum_recent_mean", expected="a number of at least 0", found=str(least))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import grpc
@@ -22,11 +22,14 @@ class ErrorInterceptor(grpc.ServerInterceptor):  # type: ignore[misc]  # grpc ha
     ) -> grpc.RpcMethodHandler | None:
         """Wrap the handler of one call."""
         handler = continuation(handler_call_details)
-        if handler is None or handler.unary_unary is None:
-            return handler
-        return grpc.unary_unary_rpc_method_handler(
-            _translated(handler.unary_unary), handler.request_deserializer, handler.response_serializer
-        )
+        if handler is None:
+            return None
+        ends = handler.request_deserializer, handler.response_serializer
+        if handler.unary_unary is not None:
+            return grpc.unary_unary_rpc_method_handler(_translated(handler.unary_unary), *ends)
+        if handler.unary_stream is not None:
+            return grpc.unary_stream_rpc_method_handler(_pieces(handler.unary_stream), *ends)
+        return handler
 
 
 def _translated(answer: Handler) -> Handler:
@@ -37,3 +40,13 @@ def _translated(answer: Handler) -> Handler:
             context.abort_with_status(rpc_status.to_status(to_status(error)))
 
     return answer_or_status
+
+
+def _pieces(stream: Handler) -> Handler:
+    def pieces_or_status(request: Any, context: grpc.ServicerContext) -> Iterator[Any]:
+        try:
+            yield from stream(request, context)
+        except SurgecastError as error:
+            context.abort_with_status(rpc_status.to_status(to_status(error)))
+
+    return pieces_or_status

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import logging
+import math
 import os
 import signal
 import socket
@@ -11,24 +12,22 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
-from surgecast.v1 import forecast_pb2, model_pb2
 
 from forecast.errors import BusyError, SurgecastError, UsageError
 from forecast.home import Home
+from serving.call import Call
 from serving.checks import MAX_REQUEST_BYTES
 from serving.interceptors import ErrorInterceptor
-from serving.servicers import ForecastServicer, ModelServicer
+from serving.methods import FORECASTS, MODELS, Method, all_methods
 from serving.store import SnapshotStore
 
 log = logging.getLogger("surgecast.serving")
 
-FORECASTS: Final[str] = forecast_pb2.DESCRIPTOR.services_by_name["ForecastService"].full_name
-MODELS: Final[str] = model_pb2.DESCRIPTOR.services_by_name["ModelService"].full_name
 SERVICES: Final = ("", FORECASTS, MODELS)
 SERVING: Final = health_pb2.HealthCheckResponse.SERVING
 NOT_SERVING: Final = health_pb2.HealthCheckResponse.NOT_SERVING
@@ -176,17 +175,10 @@ def _build(store: SnapshotStore, health_servicer: health.HealthServicer, config:
             ("grpc.max_metadata_size", 16 << 10),
         ),
     )
-    forecasts, models = ForecastServicer(store), ModelServicer(store)
-    handlers = {
-        FORECASTS: {
-            "GetForecast": forecasts.get_forecast,
-            "BatchGetForecasts": forecasts.batch_get_forecasts,
-            "ListSeries": forecasts.list_series,
-        },
-        MODELS: {"GetServingModel": models.get_serving_model},
-    }
-    for service, methods in handlers.items():
-        table = {name: _handler(method) for name, method in methods.items()}
+    tables: dict[str, dict[str, grpc.RpcMethodHandler]] = {}
+    for method in all_methods(store):
+        tables.setdefault(method.service, {})[method.name] = _handler(method)
+    for service, table in tables.items():
         server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service, table),))
     health_pb2_grpc.add_HealthServicer_to_server(health_servicer, server)
     reflection.enable_server_reflection(
@@ -195,13 +187,22 @@ def _build(store: SnapshotStore, health_servicer: health.HealthServicer, config:
     return server
 
 
-def _handler(method: Callable[[bytes], bytes]) -> grpc.RpcMethodHandler:
+def _handler(method: Method) -> grpc.RpcMethodHandler:
     """Bytes in, bytes out: requests are parsed by our own checks, answers are encoded by `wire`."""
+    answer, stream = method.answer, method.stream
+    if stream is not None:
+        return grpc.unary_stream_rpc_method_handler(lambda content, context: stream(content, _call(context)))
+    if answer is None:
+        raise TypeError(f"{method.name}: neither an answer nor a stream")
+    return grpc.unary_unary_rpc_method_handler(lambda content, context: answer(content, _call(context)))
 
-    def answer(content: bytes, _context: Any) -> bytes:
-        return method(content)
 
-    return grpc.unary_unary_rpc_method_handler(answer)
+def _call(context: grpc.ServicerContext) -> Call:
+    def remaining() -> float:
+        seconds = context.time_remaining()
+        return math.inf if seconds is None else float(seconds)
+
+    return Call(remaining=remaining, active=context.is_active)
 
 
 def _is_loopback(host: str) -> bool:

@@ -21,19 +21,19 @@ from training.team import Team
 
 class Draw(NamedTuple):
     """One batch: window b is of series `series_B[b]`, its last origin has observed `end_B[b]` periods; truth
-    from `limit` on is hidden; the steps `ahead` of every origin are trained. The first windows act as if
-    there were no history, of the kinds `hidden_C` (`forecast.model.groups`)."""
+    from `limit` on is hidden; the steps `ahead` of every origin are trained. `hidden_B` says what a window
+    acts as if it had no history (`forecast.model.groups`), 0 for nothing; None where none does."""
 
     series_B: Tensor
     end_B: Tensor
     limit: int
     ahead: slice
-    hidden_C: Tensor
+    hidden_B: Tensor | None
 
 
 class OriginFeed(IterableDataset[Draw]):
     """Endless draws. `limit` is moved forward by the curriculum; recent windows are drawn more often than old
-    ones.
+    ones. `batch`, the windows of a draw, is made smaller where they do not fit into the device's memory.
 
     Process r of N draws from the series r, r + N, r + 2 N ..., an N-th of the batch, with numbers of its own;
     the steps ahead and the kinds of cold windows are the same for all.
@@ -59,7 +59,7 @@ class OriginFeed(IterableDataset[Draw]):
         self._mean_age = training.half_life * model.patch / math.log(2)
         self.batch = -(-training.windows(model, tensors.n_series, tensors.n_periods) // self._team.size)
         self._horizon, self._part = model.horizon, training.part(model)
-        self._cold = training.cold * self.batch
+        self._cold = training.cold
         self._rng = np.random.default_rng(training.seed)
         self._device = tensors.device
         self._generator = torch.Generator(self._device).manual_seed(self._team.seed(training.seed))
@@ -79,12 +79,16 @@ class OriginFeed(IterableDataset[Draw]):
         age_B = torch.empty(n, device=device).exponential_(1 / self._mean_age, generator=generator)
         return Draw(series_B, newest - age_B.long() % span, self.limit, self._steps(), self._hidden())
 
-    def _hidden(self) -> Tensor:
-        """Kinds of the cold windows of a batch: half are of new items, a quarter of known items new at a
+    def _hidden(self) -> Tensor | None:
+        """What windows hide, spread over the batch: half are of new items, a quarter of known items new at a
         known location, a quarter of new locations."""
-        n = min(int(self._cold + self._rng.random()), self.batch)
-        kinds_C = self._rng.choice([OWN, NEW_ITEM, NEW_PLACE], n, p=[0.25, 0.5, 0.25])
-        return torch.from_numpy(kinds_C.astype(np.int64)).to(self._device)
+        n = min(int(self._cold * self.batch + self._rng.random()), self.batch)
+        if n == 0:
+            return None
+        kinds_B = np.zeros(self.batch, np.int64)
+        spread_n = np.arange(n) * self.batch // n
+        kinds_B[spread_n] = self._rng.choice([OWN, NEW_ITEM, NEW_PLACE], n, p=[0.25, 0.5, 0.25])
+        return torch.from_numpy(kinds_B).to(self._device)
 
     def _steps(self) -> slice:
         """A part of the horizon: neighbouring origins share the days that they forecast, so that more windows

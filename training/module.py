@@ -14,7 +14,7 @@ from torch.optim.swa_utils import AveragedModel
 from forecast.model.ensemble import Ensemble
 from forecast.model.losses import forecast_loss
 from forecast.model.tensors import PanelTensors
-from forecast.model.windows import Windows, gather_targets, gather_windows
+from forecast.model.windows import gather_examples
 from training.config import Precision, TrainingConfig
 from training.feed import Draw
 
@@ -42,26 +42,13 @@ class SurgeModule(lightning.LightningModule):
     def training_step(self, draw: Draw, batch_idx: int) -> Tensor:
         """Loss of one draw for the member whose turn it is; the others have no gradient and stay."""
         config = self.network.config
-        windows = gather_windows(self._tensors, draw.series_B, draw.end_B, config, config.origins)
-        targets = gather_targets(windows, config, config.origins, draw.limit, draw.ahead)
-        windows = self._hide(windows, draw)
+        windows, targets = gather_examples(
+            self._tensors, draw.series_B, draw.end_B, draw.hidden_B, config, draw.limit, draw.ahead
+        )
         member = self.network.members[batch_idx % config.members]
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self._bf16):
             forecast = member(self._tensors, windows, config.origins, draw.ahead)
         return forecast_loss(forecast, *targets)
-
-    def _hide(self, windows: Windows, draw: Draw) -> Windows:
-        """The windows, the first of them without the history that the draw hides."""
-        n, config = len(draw.hidden_C), self.network.config
-        if n == 0:
-            return windows
-        cold = gather_windows(
-            self._tensors, draw.series_B[:n], draw.end_B[:n], config, config.origins, draw.hidden_C
-        )
-        names = (name for name in Windows._fields if name != "stocked_out_BD")
-        return windows._replace(
-            **{name: torch.cat([getattr(cold, name), getattr(windows, name)[n:]]) for name in names}
-        )
 
     def configure_optimizers(self) -> Any:
         """AdamW, its rate set by the progress of the budget."""

@@ -15,6 +15,7 @@ from forecast.model.sharded import forecaster
 from forecast.settings import load_settings
 from forecast.snapshot.pointer import move_pointer
 from forecast.snapshot.writer import stream_snapshot
+from training.devices import tell_device
 from training.features import check_events, check_known, tell_new
 from training.registry import find, load_bundle, version_of
 
@@ -43,6 +44,7 @@ def publish(
     shards = load_shards(home, cutoff=cutoff, horizon=horizon)
     outline = shards.outline
     check_events(outline, bundle.schema.events, horizon)
+    tell_device(device)
     model = forecaster(bundle, device, devices)
     found = model.survey(shards, horizon, lambda seen: check_known(bundle.schema, seen, horizon))
     tell_new(outline.keys, found.no_history_S)

@@ -44,15 +44,19 @@ GPU_BATCH: Final = 4096
 
 
 def choose_device(name: str) -> torch.device:
-    """`auto` takes a GPU when there is one; `cuda` where there is none is an error."""
+    """`auto` takes a GPU when there is one; `cuda` where there is none is an error, and so is `cuda:1` where
+    there is one."""
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     if name.startswith("cuda") and not torch.cuda.is_available():
         raise UsageError(f"device: expected one that this machine has (cpu), found {name}")
     try:
-        return torch.device(name)
+        device = torch.device(name)
     except RuntimeError:
         raise UsageError(f"device: expected auto, cpu or cuda, found {name!r}") from None
+    if device.type == "cuda" and (device.index or 0) >= (there := torch.cuda.device_count()):
+        raise UsageError(f"device: expected cuda:0 to cuda:{there - 1} (this machine's), found {name}")
+    return device
 
 
 class Scores(NamedTuple):

@@ -24,7 +24,8 @@ from forecast.quantiles import LEVELS
 POSITION_SPANS = (1, 4, 8, 26)
 """Patches over which demand at one place of the patch (a weekday, an hour) is averaged."""
 
-
+TAPS = 3
+"""Of a convolution of the encoder."""
 PAST = 16
 """Width of what is known of a past period."""
 WEEKS = 4
@@ -61,21 +62,26 @@ class CausalBlock(nn.Module):
 
     def __init__(self, channels: int, dilation: int) -> None:
         super().__init__()
-        self.pad = 2 * dilation
+        self.dilation = dilation
         self.norm = nn.LayerNorm(channels)
-        self.conv = nn.Conv1d(channels, channels, 3, dilation=dilation)
+        self.conv = nn.Conv1d(channels, channels, TAPS, dilation=dilation)
 
     def forward(self, x_BWC: Tensor) -> Tensor:
         """Each patch sees itself and the patches before it."""
-        y_BCW = F.pad(self.norm(x_BWC).transpose(1, 2), (self.pad, 0))
-        return x_BWC + F.silu(self.conv(y_BCW)).transpose(1, 2)
+        w, d = x_BWC.shape[1], self.dilation
+        y_BWC = F.pad(self.norm(x_BWC), (0, 0, (TAPS - 1) * d, 0))
+        return x_BWC + self._mix([y_BWC[:, tap * d : tap * d + w] for tap in range(TAPS)])
 
     def thin(self, x_BWC: Tensor) -> Tensor:
         """(B, (W - 1) / 2, C) of the third patch, the fifth ... the last, W odd; the neighbours given are
         those that the dilation would reach."""
-        y_BCW = self.norm(x_BWC).transpose(1, 2)
-        y_BCW = F.conv1d(y_BCW, self.conv.weight, self.conv.bias, stride=2)
-        return x_BWC[:, 2::2] + F.silu(y_BCW).transpose(1, 2)
+        y_BWC = self.norm(x_BWC)
+        return x_BWC[:, 2::2] + self._mix([y_BWC[:, :-2:2], y_BWC[:, 1::2], y_BWC[:, 2::2]])
+
+    def _mix(self, taps: list[Tensor]) -> Tensor:
+        """The convolution as one product: channels stay the last dimension, which all else works along."""
+        weight = self.conv.weight.transpose(1, 2).flatten(1)
+        return F.silu(F.linear(torch.cat(taps, dim=2), weight, self.conv.bias))
 
 
 class SurgeNet(nn.Module):
@@ -130,7 +136,8 @@ class SurgeNet(nn.Module):
         hidden_BOHX = self._first_layer(windows, known, origin_BOX, ahead)
         for layer in self.middle:
             hidden_BOHX = hidden_BOHX + F.silu(layer(hidden_BOHX))
-        out = self.out(hidden_BOHX).float()
+        with torch.autocast(hidden_BOHX.device.type, enabled=False):  # a logarithm needs its digits
+            out = self.out(hidden_BOHX.float())
         # 5. Mean and quantiles in units of the trailing level.
         scale_BO = scale_BW[:, -n_origins:]
         mean_BOH = scale_BO[:, :, None] * torch.exp(out[..., 0].clamp(-6, 4))

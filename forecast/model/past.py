@@ -7,7 +7,7 @@ without stock, so that a million series of two years with one feature take 5.1 G
 sums of the groups that series share (`forecast.model.groups`), 16 bytes a group and period: little where an
 item is sold at many locations, more than all the rest where every series is an item of its own.
 
-Letters: S series, T periods, B windows, N periods read for a window, C checkpoints.
+Letters: S series, T periods, B windows, N periods read for a window, C checkpoints, J ends a patch apart.
 """
 
 from __future__ import annotations
@@ -61,6 +61,24 @@ class PackedPast(NamedTuple):
     seen_SC: Tensor
 
 
+class Course(NamedTuple):
+    """Sums of level and of shares that were seen, of some series, up to J ends a patch apart, oldest first;
+    the counts from the series' beginning."""
+
+    level_BJ: Tensor
+    count_BJ: Tensor
+
+    def mean(self, n: int, span: int, patch: int) -> tuple[Tensor, Tensor]:
+        """(B, n) mean level over the `span` patches before each of the last n ends, and the share of
+        them that was seen."""
+        stop = self.level_BJ.shape[1]
+        last, first = slice(stop - n, stop), slice(stop - n - span, stop - span)
+        # Sums made in parallel are rounded in another order, so that a later one may be a hair smaller.
+        level_Bn = (self.level_BJ[:, last] - self.level_BJ[:, first]).clamp(min=0)
+        count_Bn = (self.count_BJ[:, last] - self.count_BJ[:, first]).clamp(min=0)
+        return level_Bn / count_Bn.clamp(min=1), count_Bn / (span * patch)
+
+
 class Past(NamedTuple):
     """What was observed of the series of some windows, from period `first_B1` on, 0 outside of the panel.
 
@@ -77,65 +95,63 @@ class Past(NamedTuple):
     level_sum_BN: Tensor
     count_BN: Tensor
 
-    def total(self, end: Tensor, n: int) -> tuple[Tensor, Tensor]:
-        """Sum of level over the n periods before `end` (exclusive), (B or 1, W), and of what was seen."""
-        last, first = self._column(end), self._column(end - n)
-        level = self.level_sum_BN.gather(1, last) - self.level_sum_BN.gather(1, first)
-        count = self.count_BN.gather(1, last) - self.count_BN.gather(1, first)
-        # Sums made in parallel are rounded in another order, so that a later one may be a hair smaller.
-        return level.clamp(min=0), count.clamp(min=0)
+    def course(self, end: Tensor) -> Course:
+        """Sums up to each of some ends (exclusive), (B or 1, J)."""
+        column = self._column(end)
+        return Course(_take(self.level_sum_BN, column), _take(self.count_BN, column))
 
     def mean(self, end: Tensor, n: int) -> tuple[Tensor, Tensor]:
-        """Mean level over the n periods before `end`, and the share of them that was seen."""
-        level, count = self.total(end, n)
+        """(B, W) mean level over the n periods before each `end` (exclusive), (B or 1, W), and the share of
+        them that was seen."""
+        last, first = self.course(end), self.course(end - n)
+        level = (last.level_BJ - first.level_BJ).clamp(min=0)
+        count = (last.count_BJ - first.count_BJ).clamp(min=0)
         return level / count.clamp(min=1), count / n
 
-    def seen(self, end: Tensor) -> Tensor:
-        """Periods seen before `end`, from the beginning."""
-        return self.count_BN.gather(1, self._column(end))
-
-    def at(self, values_BN: Tensor, period: Tensor) -> Tensor:
-        """One of the series' values at some periods, which lie within what was read."""
-        column = (period - self.first_B1).clamp(0, values_BN.shape[1] - 1)
-        return values_BN.gather(1, column.expand(len(values_BN), -1))
+    def at(self, period: Tensor, *values_BN: Tensor) -> list[Tensor]:
+        """Of the series' values, those at some periods, which lie within what was read."""
+        column = (period - self.first_B1).clamp(0, self.demand_BN.shape[1] - 1)
+        return [_take(values, column) for values in values_BN]
 
     def _column(self, end: Tensor) -> Tensor:
-        column = (end.clamp(0, self.n_periods) - self.first_B1).clamp(0, self.demand_BN.shape[1])
-        return column.expand(len(self.demand_BN), -1)
+        return (end.clamp(0, self.n_periods) - self.first_B1).clamp(0, self.demand_BN.shape[1])
+
+
+def _take(values_BN: Tensor, column: Tensor) -> Tensor:
+    """Columns (B, J) of each row, or (1, J) of all."""
+    return values_BN[:, column[0]] if len(column) == 1 else values_BN.gather(1, column)
 
 
 def read_past(packed: PackedPast, series_B: Tensor, end_B: Tensor, back: int, ahead: int) -> Past:
-    """The `back` periods before each end and the `ahead` after it, or all of a panel that has no more.
+    """The `back` periods before each end and the `ahead` after it, as far as the panel has them.
 
     end_B: (B,), or (1,) where all windows end together.
     """
-    n_periods = packed.demand_ST.shape[1]
-    n, first_B = back + ahead + CHECKPOINT, end_B - back
-    if n < n_periods:
-        first_B = torch.div(first_B, CHECKPOINT, rounding_mode="floor") * CHECKPOINT
-    else:
-        n, first_B = n_periods, torch.zeros_like(end_B[:1])
-    first_B1, row_B1 = first_B[:, None], series_B[:, None]
-    period = first_B1 + torch.arange(n, device=series_B.device)
-    inside = (period >= 0) & (period < n_periods)
-    period = period.clamp(0, n_periods - 1)
+    n_series, n_periods = packed.demand_ST.shape
+    # A run of n periods begins at a checkpoint, and the last run of a series ends with it.
+    n = back + ahead + CHECKPOINT
+    n = min(n + (n_periods - n) % CHECKPOINT, n_periods)
+    first_B = (end_B - back).clamp(0, n_periods - n)
+    first_B = torch.div(first_B, CHECKPOINT, rounding_mode="floor") * CHECKPOINT
+    place_B = series_B * n_periods + first_B
+    checkpoint_B = series_B * packed.seen_SC.shape[1] + torch.div(first_B, CHECKPOINT, rounding_mode="floor")
 
     def read(table_ST: Tensor) -> Tensor:
-        return table_ST[row_B1, period] * inside
+        """Runs of a row are rows of a view in which each begins a period after the one before it."""
+        runs = table_ST.as_strided((n_series * n_periods - n + 1, n), (1, 1))
+        return runs[place_B]
 
     unit_B1 = packed.unit_S[series_B][:, None]
     observed_BN = read(packed.observed_ST) / WHOLE
-    place = torch.div(first_B1, CHECKPOINT, rounding_mode="floor").clamp(0, packed.seen_SC.shape[1] - 1)
-    before_B1 = packed.seen_SC[row_B1, place]
     stock_ST = packed.stocked_out_ST
     return Past(
-        first_B1=first_B1,
+        first_B1=first_B[:, None],
         n_periods=n_periods,
         demand_BN=read(packed.demand_ST) * unit_B1,
         observed_BN=observed_BN,
         stocked_out_BN=None if stock_ST is None else read(stock_ST) / WHOLE,
         level_sum_BN=running_sum(read(packed.level_ST) * unit_B1),
-        count_BN=running_sum(observed_BN) + before_B1,
+        count_BN=running_sum(observed_BN) + packed.seen_SC.take(checkpoint_B)[:, None],
     )
 
 

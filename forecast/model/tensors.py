@@ -169,7 +169,7 @@ def shared_tensors(
     borrowed = borrowed_events(panel.events, schema.events, n_calendar)
     analog = analog_periods(
         events,
-        horizon=config.horizon,
+        least=config.analog_gap,
         year=config.year,
         reach=config.event_reach,
         borrowed_GLE=borrowed,

@@ -15,7 +15,7 @@ import torch
 
 from forecast.cli.output import say
 from forecast.demand.panel import Panel
-from forecast.model.windows import gather_targets, gather_windows
+from forecast.model.windows import gather_examples
 from training.bench.neural_training import NeuralTraining, check_installed, peer_like
 from training.bench.race import Race, race
 from training.bench.speed_data import HORIZON, SpeedData, speed_panel
@@ -71,10 +71,9 @@ def our_speed(loop: TrainingLoop, laps: Laps) -> dict[str, float]:
         windows, each with `origins_per_window` origins. train_pairs_per_s. step_ms: one optimiser step, all
         of it: Lightning's loop, feed, forward, backward, optimiser, averaging of weights.
     draw_share_of_step: `OriginFeed.draw` (series, ends, steps and hidden kinds on the device) over the step.
-    gather_share_of_step: the index arithmetic that reads the panel's tensors, over the step: the windows of a
-        draw, the windows of its part without history, and the targets; joining these windows is left out.
-        feed_share_of_step: both. Either is timed apart from training, batch after batch, and divided by the
-        median step.
+    gather_share_of_step: the index arithmetic that reads the panel's tensors, over the step: windows, their
+        levels and targets. feed_share_of_step: both. Either is timed apart from training, batch after batch,
+        and divided by the median step.
     counted_share: pairs whose truth counts in the loss (observed, before the limit); the rest is computed all
         the same. parameters: of the network that a step trains. batch: windows a step.
     """
@@ -118,12 +117,10 @@ def _feed(loop: TrainingLoop, n: int) -> tuple[float, float]:
 
 def _gather(loop: TrainingLoop, draw: Draw) -> torch.Tensor:
     """What a training step reads from the panel; returns which pairs count."""
-    config, tensors, n_cold = loop.model, loop.tensors, len(draw.hidden_C)
-    windows = gather_windows(tensors, draw.series_B, draw.end_B, config, config.origins)
-    if n_cold:
-        series_C, end_C = draw.series_B[:n_cold], draw.end_B[:n_cold]
-        gather_windows(tensors, series_C, end_C, config, config.origins, draw.hidden_C)
-    return gather_targets(windows, config, config.origins, draw.limit, draw.ahead).counted_BOH
+    _, targets = gather_examples(
+        loop.tensors, draw.series_B, draw.end_B, draw.hidden_B, loop.model, draw.limit, draw.ahead
+    )
+    return targets.counted_BOH
 
 
 def _counted(loop: TrainingLoop) -> float:

@@ -25,17 +25,21 @@ _sym_db = _symbol_database.Default()
 from surgecast.v1 import source_pb2 as surgecast_dot_v1_dot_source__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1bsurgecast/v1/forecast.proto\x12\x0csurgecast.v1\x1a\x19surgecast/v1/source.proto\"=\n\tSeriesKey\x12\x0c\n\x04item\x18\x01 \x01(\t\x12\x10\n\x08location\x18\x02 \x01(\t\x12\x10\n\x08platform\x18\x03 \x01(\t\"\x86\x01\n\x12GetForecastRequest\x12$\n\x03key\x18\x01 \x01(\x0b\x32\x17.surgecast.v1.SeriesKey\x12\x14\n\x07horizon\x18\x02 \x01(\x05H\x00\x88\x01\x01\x12(\n\x04view\x18\x03 \x01(\x0e\x32\x1a.surgecast.v1.ForecastViewB\n\n\x08_horizon\"\x91\x01\n\x13GetForecastResponse\x12$\n\x06source\x18\x01 \x01(\x0b\x32\x14.surgecast.v1.Source\x12\x14\n\x0ctime_seconds\x18\x02 \x03(\x03\x12\x0e\n\x06levels\x18\x03 \x03(\x01\x12.\n\x08\x66orecast\x18\x04 \x01(\x0b\x32\x1c.surgecast.v1.SeriesForecast\"\x8d\x01\n\x18\x42\x61tchGetForecastsRequest\x12%\n\x04keys\x18\x01 \x03(\x0b\x32\x17.surgecast.v1.SeriesKey\x12\x14\n\x07horizon\x18\x02 \x01(\x05H\x00\x88\x01\x01\x12(\n\x04view\x18\x03 \x01(\x0e\x32\x1a.surgecast.v1.ForecastViewB\n\n\x08_horizon\"\x98\x01\n\x19\x42\x61tchGetForecastsResponse\x12$\n\x06source\x18\x01 \x01(\x0b\x32\x14.surgecast.v1.Source\x12\x14\n\x0ctime_seconds\x18\x02 \x03(\x03\x12\x0e\n\x06levels\x18\x03 \x03(\x01\x12/\n\tforecasts\x18\x04 \x03(\x0b\x32\x1c.surgecast.v1.SeriesForecast\"\xa5\x01\n\x0eSeriesForecast\x12$\n\x03key\x18\x01 \x01(\x0b\x32\x17.surgecast.v1.SeriesKey\x12\x0c\n\x04mean\x18\x02 \x03(\x02\x12\x11\n\tquantiles\x18\x03 \x03(\x02\x12\x0f\n\x07history\x18\x04 \x03(\x02\x12\'\n\x06\x65vents\x18\x05 \x03(\x0b\x32\x17.surgecast.v1.EventSpan\x12\x12\n\nno_history\x18\x06 \x01(\x08\"u\n\tEventSpan\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04kind\x18\x02 \x01(\t\x12\r\n\x05phase\x18\x03 \x01(\t\x12\x15\n\rstart_seconds\x18\x04 \x01(\x03\x12\x13\n\x0b\x65nd_seconds\x18\x05 \x01(\x03\x12\x11\n\tintensity\x18\x06 \x01(\x02\"]\n\x0cSeriesFilter\x12\x0c\n\x04item\x18\x01 \x01(\t\x12\x10\n\x08location\x18\x02 \x01(\t\x12\x10\n\x08platform\x18\x03 \x01(\t\x12\x1b\n\x13minimum_recent_mean\x18\x04 \x01(\x02\"\x90\x01\n\x11ListSeriesRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\x12*\n\x06\x66ilter\x18\x03 \x01(\x0b\x32\x1a.surgecast.v1.SeriesFilter\x12(\n\x05order\x18\x04 \x01(\x0e\x32\x19.surgecast.v1.SeriesOrder\"\x94\x01\n\x12ListSeriesResponse\x12$\n\x06source\x18\x01 \x01(\x0b\x32\x14.surgecast.v1.Source\x12+\n\x06series\x18\x02 \x03(\x0b\x32\x1b.surgecast.v1.SeriesSummary\x12\x17\n\x0fnext_page_token\x18\x03 \x01(\t\x12\x12\n\ntotal_size\x18\x04 \x01(\x05\"\xcb\x01\n\rSeriesSummary\x12$\n\x03key\x18\x01 \x01(\x0b\x32\x17.surgecast.v1.SeriesKey\x12\x1a\n\x12horizon_mean_total\x18\x02 \x01(\x02\x12\x13\n\x0brecent_mean\x18\x03 \x01(\x02\x12\x12\n\nzero_share\x18\x04 \x01(\x02\x12\x11\n\tpeak_mean\x18\x05 \x01(\x02\x12\x12\n\npeak_ratio\x18\x06 \x01(\x02\x12\x14\n\x0cpeak_seconds\x18\x07 \x01(\x03\x12\x12\n\nno_history\x18\x08 \x01(\x08*^\n\x0c\x46orecastView\x12\x1d\n\x19\x46ORECAST_VIEW_UNSPECIFIED\x10\x00\x12\x17\n\x13\x46ORECAST_VIEW_BASIC\x10\x01\x12\x16\n\x12\x46ORECAST_VIEW_FULL\x10\x02*\\\n\x0bSeriesOrder\x12\x1c\n\x18SERIES_ORDER_UNSPECIFIED\x10\x00\x12\x16\n\x12SERIES_ORDER_SURGE\x10\x01\x12\x17\n\x13SERIES_ORDER_VOLUME\x10\x02\x32\x9c\x02\n\x0f\x46orecastService\x12R\n\x0bGetForecast\x12 .surgecast.v1.GetForecastRequest\x1a!.surgecast.v1.GetForecastResponse\x12\x64\n\x11\x42\x61tchGetForecasts\x12&.surgecast.v1.BatchGetForecastsRequest\x1a\'.surgecast.v1.BatchGetForecastsResponse\x12O\n\nListSeries\x12\x1f.surgecast.v1.ListSeriesRequest\x1a .surgecast.v1.ListSeriesResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1bsurgecast/v1/forecast.proto\x12\x0csurgecast.v1\x1a\x19surgecast/v1/source.proto\"=\n\tSeriesKey\x12\x0c\n\x04item\x18\x01 \x01(\t\x12\x10\n\x08location\x18\x02 \x01(\t\x12\x10\n\x08platform\x18\x03 \x01(\t\"\x86\x01\n\x12GetForecastRequest\x12$\n\x03key\x18\x01 \x01(\x0b\x32\x17.surgecast.v1.SeriesKey\x12\x14\n\x07horizon\x18\x02 \x01(\x05H\x00\x88\x01\x01\x12(\n\x04view\x18\x03 \x01(\x0e\x32\x1a.surgecast.v1.ForecastViewB\n\n\x08_horizon\"\x91\x01\n\x13GetForecastResponse\x12$\n\x06source\x18\x01 \x01(\x0b\x32\x14.surgecast.v1.Source\x12\x14\n\x0ctime_seconds\x18\x02 \x03(\x03\x12\x0e\n\x06levels\x18\x03 \x03(\x01\x12.\n\x08\x66orecast\x18\x04 \x01(\x0b\x32\x1c.surgecast.v1.SeriesForecast\"\x8d\x01\n\x18\x42\x61tchGetForecastsRequest\x12%\n\x04keys\x18\x01 \x03(\x0b\x32\x17.surgecast.v1.SeriesKey\x12\x14\n\x07horizon\x18\x02 \x01(\x05H\x00\x88\x01\x01\x12(\n\x04view\x18\x03 \x01(\x0e\x32\x1a.surgecast.v1.ForecastViewB\n\n\x08_horizon\"\x98\x01\n\x19\x42\x61tchGetForecastsResponse\x12$\n\x06source\x18\x01 \x01(\x0b\x32\x14.surgecast.v1.Source\x12\x14\n\x0ctime_seconds\x18\x02 \x03(\x03\x12\x0e\n\x06levels\x18\x03 \x03(\x01\x12/\n\tforecasts\x18\x04 \x03(\x0b\x32\x1c.surgecast.v1.SeriesForecast\"\xa5\x01\n\x0eSeriesForecast\x12$\n\x03key\x18\x01 \x01(\x0b\x32\x17.surgecast.v1.SeriesKey\x12\x0c\n\x04mean\x18\x02 \x03(\x02\x12\x11\n\tquantiles\x18\x03 \x03(\x02\x12\x0f\n\x07history\x18\x04 \x03(\x02\x12\'\n\x06\x65vents\x18\x05 \x03(\x0b\x32\x17.surgecast.v1.EventSpan\x12\x12\n\nno_history\x18\x06 \x01(\x08\"u\n\tEventSpan\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04kind\x18\x02 \x01(\t\x12\r\n\x05phase\x18\x03 \x01(\t\x12\x15\n\rstart_seconds\x18\x04 \x01(\x03\x12\x13\n\x0b\x65nd_seconds\x18\x05 \x01(\x03\x12\x11\n\tintensity\x18\x06 \x01(\x02\"\x88\x01\n\x0cSeriesFilter\x12\x0c\n\x04item\x18\x01 \x01(\t\x12\x10\n\x08location\x18\x02 \x01(\t\x12\x10\n\x08platform\x18\x03 \x01(\t\x12\x1b\n\x13minimum_recent_mean\x18\x04 \x01(\x02\x12)\n\x06labels\x18\x05 \x03(\x0b\x32\x19.surgecast.v1.LabelFilter\"+\n\x0bLabelFilter\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0e\n\x06values\x18\x02 \x03(\t\"c\n\tTimeRange\x12\x1a\n\rstart_seconds\x18\x01 \x01(\x03H\x00\x88\x01\x01\x12\x18\n\x0b\x65nd_seconds\x18\x02 \x01(\x03H\x01\x88\x01\x01\x42\x10\n\x0e_start_secondsB\x0e\n\x0c_end_seconds\"\x90\x01\n\x11ListSeriesRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\x12*\n\x06\x66ilter\x18\x03 \x01(\x0b\x32\x1a.surgecast.v1.SeriesFilter\x12(\n\x05order\x18\x04 \x01(\x0e\x32\x19.surgecast.v1.SeriesOrder\"\x94\x01\n\x12ListSeriesResponse\x12$\n\x06source\x18\x01 \x01(\x0b\x32\x14.surgecast.v1.Source\x12+\n\x06series\x18\x02 \x03(\x0b\x32\x1b.surgecast.v1.SeriesSummary\x12\x17\n\x0fnext_page_token\x18\x03 \x01(\t\x12\x12\n\ntotal_size\x18\x04 \x01(\x05\"\xcb\x01\n\rSeriesSummary\x12$\n\x03key\x18\x01 \x01(\x0b\x32\x17.surgecast.v1.SeriesKey\x12\x1a\n\x12horizon_mean_total\x18\x02 \x01(\x02\x12\x13\n\x0brecent_mean\x18\x03 \x01(\x02\x12\x12\n\nzero_share\x18\x04 \x01(\x02\x12\x11\n\tpeak_mean\x18\x05 \x01(\x02\x12\x12\n\npeak_ratio\x18\x06 \x01(\x02\x12\x14\n\x0cpeak_seconds\x18\x07 \x01(\x03\x12\x12\n\nno_history\x18\x08 \x01(\x08\"\xb0\x01\n\x18\x41ggregateForecastRequest\x12*\n\x06\x66ilter\x18\x01 \x01(\x0b\x32\x1a.surgecast.v1.SeriesFilter\x12\x10\n\x08group_by\x18\x02 \x03(\t\x12&\n\x05range\x18\x03 \x01(\x0b\x32\x17.surgecast.v1.TimeRange\x12.\n\x0b\x61ggregation\x18\x04 \x01(\x0e\x32\x19.surgecast.v1.Aggregation\"\xaa\x01\n\x19\x41ggregateForecastResponse\x12$\n\x06source\x18\x01 \x01(\x0b\x32\x14.surgecast.v1.Source\x12\x14\n\x0ctime_seconds\x18\x02 \x03(\x03\x12\x13\n\x0b\x65nd_seconds\x18\x03 \x03(\x03\x12\x0e\n\x06levels\x18\x04 \x03(\x01\x12,\n\x06groups\x18\x05 \x03(\x0b\x32\x1c.surgecast.v1.AggregateGroup\"W\n\x0e\x41ggregateGroup\x12\x0e\n\x06values\x18\x01 \x03(\t\x12\x14\n\x0cseries_count\x18\x02 \x01(\x05\x12\x0c\n\x04mean\x18\x03 \x03(\x02\x12\x11\n\tquantiles\x18\x04 \x03(\x02\"\xee\x01\n\x11ListSurgesRequest\x12*\n\x06\x66ilter\x18\x01 \x01(\x0b\x32\x1a.surgecast.v1.SeriesFilter\x12\x10\n\x08group_by\x18\x02 \x03(\t\x12&\n\x05range\x18\x03 \x01(\x0b\x32\x17.surgecast.v1.TimeRange\x12\x15\n\x08multiple\x18\x04 \x01(\x01H\x00\x88\x01\x01\x12\x18\n\x0bprobability\x18\x05 \x01(\x01H\x01\x88\x01\x01\x12\x11\n\tpage_size\x18\x06 \x01(\x05\x12\x12\n\npage_token\x18\x07 \x01(\tB\x0b\n\t_multipleB\x0e\n\x0c_probability\"\x8c\x01\n\x12ListSurgesResponse\x12$\n\x06source\x18\x01 \x01(\x0b\x32\x14.surgecast.v1.Source\x12#\n\x06surges\x18\x02 \x03(\x0b\x32\x13.surgecast.v1.Surge\x12\x17\n\x0fnext_page_token\x18\x03 \x01(\t\x12\x12\n\ntotal_size\x18\x04 \x01(\x05\"\x88\x02\n\x05Surge\x12$\n\x03key\x18\x01 \x01(\x0b\x32\x17.surgecast.v1.SeriesKey\x12\x0e\n\x06values\x18\x02 \x03(\t\x12\x14\n\x0cseries_count\x18\x03 \x01(\x05\x12\x0c\n\x04\x62\x61se\x18\x04 \x01(\x02\x12\x13\n\x0b\x65xtra_units\x18\x05 \x01(\x02\x12\x14\n\x0ctime_seconds\x18\x06 \x03(\x03\x12\x14\n\x0cpeak_seconds\x18\x07 \x01(\x03\x12\x11\n\tpeak_mean\x18\x08 \x01(\x02\x12\x18\n\x10peak_probability\x18\t \x01(\x02\x12\x0e\n\x06\x64river\x18\n \x01(\t\x12\x13\n\x0b\x64river_kind\x18\x0b \x01(\t\x12\x12\n\nno_history\x18\x0c \x01(\x08\"\x94\x01\n\x11ListEventsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\x12*\n\x06\x66ilter\x18\x03 \x01(\x0b\x32\x1a.surgecast.v1.SeriesFilter\x12\x1a\n\rafter_seconds\x18\x04 \x01(\x03H\x00\x88\x01\x01\x42\x10\n\x0e_after_seconds\"\x93\x01\n\x12ListEventsResponse\x12$\n\x06source\x18\x01 \x01(\x0b\x32\x14.surgecast.v1.Source\x12*\n\x06\x65vents\x18\x02 \x03(\x0b\x32\x1a.surgecast.v1.EventSummary\x12\x17\n\x0fnext_page_token\x18\x03 \x01(\t\x12\x12\n\ntotal_size\x18\x04 \x01(\x05\"K\n\x0c\x45ventSummary\x12%\n\x04span\x18\x01 \x01(\x0b\x32\x17.surgecast.v1.EventSpan\x12\x14\n\x0cseries_count\x18\x02 \x01(\x05\"\x89\x01\n\x17SimulateScenarioRequest\x12%\n\x04keys\x18\x01 \x03(\x0b\x32\x17.surgecast.v1.SeriesKey\x12\x14\n\x07horizon\x18\x02 \x01(\x05H\x00\x88\x01\x01\x12%\n\x07\x63hanges\x18\x03 \x03(\x0b\x32\x14.surgecast.v1.ChangeB\n\n\x08_horizon\"n\n\x06\x43hange\x12.\n\x07\x66\x65\x61ture\x18\x01 \x01(\x0b\x32\x1b.surgecast.v1.FeatureChangeH\x00\x12*\n\x05\x65vent\x18\x02 \x01(\x0b\x32\x19.surgecast.v1.EventChangeH\x00\x42\x08\n\x06\x63hange\"r\n\rFeatureChange\x12\x0c\n\x04name\x18\x01 \x01(\t\x12&\n\x05range\x18\x02 \x01(\x0b\x32\x17.surgecast.v1.TimeRange\x12\r\n\x03set\x18\x03 \x01(\x01H\x00\x12\x12\n\x08multiply\x18\x04 \x01(\x01H\x00\x42\x08\n\x06\x63hange\"f\n\x0b\x45ventChange\x12\x0c\n\x04kind\x18\x01 \x01(\t\x12\x11\n\tmove_days\x18\x02 \x01(\x05\x12\x1f\n\x12multiply_intensity\x18\x03 \x01(\x01H\x00\x88\x01\x01\x42\x15\n\x13_multiply_intensity\"\x99\x01\n\x18SimulateScenarioResponse\x12$\n\x06source\x18\x01 \x01(\x0b\x32\x14.surgecast.v1.Source\x12\x14\n\x0ctime_seconds\x18\x02 \x03(\x03\x12\x0e\n\x06levels\x18\x03 \x03(\x01\x12\x31\n\tforecasts\x18\x04 \x03(\x0b\x32\x1e.surgecast.v1.ScenarioForecast\"q\n\x10ScenarioForecast\x12.\n\x08\x62\x61seline\x18\x01 \x01(\x0b\x32\x1c.surgecast.v1.SeriesForecast\x12-\n\x07\x63hanged\x18\x02 \x01(\x0b\x32\x1c.surgecast.v1.SeriesForecast\"\x82\x02\n\x18\x46orecastNewSeriesRequest\x12$\n\x03key\x18\x01 \x01(\x0b\x32\x17.surgecast.v1.SeriesKey\x12\x42\n\x06labels\x18\x02 \x03(\x0b\x32\x32.surgecast.v1.ForecastNewSeriesRequest.LabelsEntry\x12+\n\x08\x66\x65\x61tures\x18\x03 \x03(\x0b\x32\x19.surgecast.v1.FeaturePlan\x12\x14\n\x07horizon\x18\x04 \x01(\x05H\x00\x88\x01\x01\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x42\n\n\x08_horizon\"+\n\x0b\x46\x65\x61turePlan\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0e\n\x06values\x18\x02 \x03(\x02\"\x97\x01\n\x19\x46orecastNewSeriesResponse\x12$\n\x06source\x18\x01 \x01(\x0b\x32\x14.surgecast.v1.Source\x12\x14\n\x0ctime_seconds\x18\x02 \x03(\x03\x12\x0e\n\x06levels\x18\x03 \x03(\x01\x12.\n\x08\x66orecast\x18\x04 \x01(\x0b\x32\x1c.surgecast.v1.SeriesForecast\"v\n\x16\x45xportForecastsRequest\x12*\n\x06\x66ilter\x18\x01 \x01(\x0b\x32\x1a.surgecast.v1.SeriesFilter\x12\x14\n\x07horizon\x18\x02 \x01(\x05H\x00\x88\x01\x01\x12\x0e\n\x06levels\x18\x03 \x03(\x01\x42\n\n\x08_horizon\"M\n\x17\x45xportForecastsResponse\x12$\n\x06source\x18\x01 \x01(\x0b\x32\x14.surgecast.v1.Source\x12\x0c\n\x04\x64\x61ta\x18\x02 \x01(\x0c*^\n\x0c\x46orecastView\x12\x1d\n\x19\x46ORECAST_VIEW_UNSPECIFIED\x10\x00\x12\x17\n\x13\x46ORECAST_VIEW_BASIC\x10\x01\x12\x16\n\x12\x46ORECAST_VIEW_FULL\x10\x02*\\\n\x0bSeriesOrder\x12\x1c\n\x18SERIES_ORDER_UNSPECIFIED\x10\x00\x12\x16\n\x12SERIES_ORDER_SURGE\x10\x01\x12\x17\n\x13SERIES_ORDER_VOLUME\x10\x02*\x84\x01\n\x0b\x41ggregation\x12\x1b\n\x17\x41GGREGATION_UNSPECIFIED\x10\x00\x12\x16\n\x12\x41GGREGATION_PERIOD\x10\x01\x12\x13\n\x0f\x41GGREGATION_DAY\x10\x02\x12\x14\n\x10\x41GGREGATION_WEEK\x10\x03\x12\x15\n\x11\x41GGREGATION_TOTAL\x10\x04\x32\xcf\x06\n\x0f\x46orecastService\x12R\n\x0bGetForecast\x12 .surgecast.v1.GetForecastRequest\x1a!.surgecast.v1.GetForecastResponse\x12\x64\n\x11\x42\x61tchGetForecasts\x12&.surgecast.v1.BatchGetForecastsRequest\x1a\'.surgecast.v1.BatchGetForecastsResponse\x12O\n\nListSeries\x12\x1f.surgecast.v1.ListSeriesRequest\x1a .surgecast.v1.ListSeriesResponse\x12\x64\n\x11\x41ggregateForecast\x12&.surgecast.v1.AggregateForecastRequest\x1a\'.surgecast.v1.AggregateForecastResponse\x12O\n\nListSurges\x12\x1f.surgecast.v1.ListSurgesRequest\x1a .surgecast.v1.ListSurgesResponse\x12O\n\nListEvents\x12\x1f.surgecast.v1.ListEventsRequest\x1a .surgecast.v1.ListEventsResponse\x12\x61\n\x10SimulateScenario\x12%.surgecast.v1.SimulateScenarioRequest\x1a&.surgecast.v1.SimulateScenarioResponse\x12\x64\n\x11\x46orecastNewSeries\x12&.surgecast.v1.ForecastNewSeriesRequest\x1a\'.surgecast.v1.ForecastNewSeriesResponse\x12`\n\x0f\x45xportForecasts\x12$.surgecast.v1.ExportForecastsRequest\x1a%.surgecast.v1.ExportForecastsResponse0\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'surgecast.v1.forecast_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_FORECASTVIEW']._serialized_start=1605
-  _globals['_FORECASTVIEW']._serialized_end=1699
-  _globals['_SERIESORDER']._serialized_start=1701
-  _globals['_SERIESORDER']._serialized_end=1793
+  _globals['_FORECASTNEWSERIESREQUEST_LABELSENTRY']._loaded_options = None
+  _globals['_FORECASTNEWSERIESREQUEST_LABELSENTRY']._serialized_options = b'8\001'
+  _globals['_FORECASTVIEW']._serialized_start=4667
+  _globals['_FORECASTVIEW']._serialized_end=4761
+  _globals['_SERIESORDER']._serialized_start=4763
+  _globals['_SERIESORDER']._serialized_end=4855
+  _globals['_AGGREGATION']._serialized_start=4858
+  _globals['_AGGREGATION']._serialized_end=4990
   _globals['_SERIESKEY']._serialized_start=72
   _globals['_SERIESKEY']._serialized_end=133
   _globals['_GETFORECASTREQUEST']._serialized_start=136
@@ -50,14 +54,60 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_SERIESFORECAST']._serialized_end=885
   _globals['_EVENTSPAN']._serialized_start=887
   _globals['_EVENTSPAN']._serialized_end=1004
-  _globals['_SERIESFILTER']._serialized_start=1006
-  _globals['_SERIESFILTER']._serialized_end=1099
-  _globals['_LISTSERIESREQUEST']._serialized_start=1102
-  _globals['_LISTSERIESREQUEST']._serialized_end=1246
-  _globals['_LISTSERIESRESPONSE']._serialized_start=1249
-  _globals['_LISTSERIESRESPONSE']._serialized_end=1397
-  _globals['_SERIESSUMMARY']._serialized_start=1400
-  _globals['_SERIESSUMMARY']._serialized_end=1603
-  _globals['_FORECASTSERVICE']._serialized_start=1796
-  _globals['_FORECASTSERVICE']._serialized_end=2080
+  _globals['_SERIESFILTER']._serialized_start=1007
+  _globals['_SERIESFILTER']._serialized_end=1143
+  _globals['_LABELFILTER']._serialized_start=1145
+  _globals['_LABELFILTER']._serialized_end=1188
+  _globals['_TIMERANGE']._serialized_start=1190
+  _globals['_TIMERANGE']._serialized_end=1289
+  _globals['_LISTSERIESREQUEST']._serialized_start=1292
+  _globals['_LISTSERIESREQUEST']._serialized_end=1436
+  _globals['_LISTSERIESRESPONSE']._serialized_start=1439
+  _globals['_LISTSERIESRESPONSE']._serialized_end=1587
+  _globals['_SERIESSUMMARY']._serialized_start=1590
+  _globals['_SERIESSUMMARY']._serialized_end=1793
+  _globals['_AGGREGATEFORECASTREQUEST']._serialized_start=1796
+  _globals['_AGGREGATEFORECASTREQUEST']._serialized_end=1972
+  _globals['_AGGREGATEFORECASTRESPONSE']._serialized_start=1975
+  _globals['_AGGREGATEFORECASTRESPONSE']._serialized_end=2145
+  _globals['_AGGREGATEGROUP']._serialized_start=2147
+  _globals['_AGGREGATEGROUP']._serialized_end=2234
+  _globals['_LISTSURGESREQUEST']._serialized_start=2237
+  _globals['_LISTSURGESREQUEST']._serialized_end=2475
+  _globals['_LISTSURGESRESPONSE']._serialized_start=2478
+  _globals['_LISTSURGESRESPONSE']._serialized_end=2618
+  _globals['_SURGE']._serialized_start=2621
+  _globals['_SURGE']._serialized_end=2885
+  _globals['_LISTEVENTSREQUEST']._serialized_start=2888
+  _globals['_LISTEVENTSREQUEST']._serialized_end=3036
+  _globals['_LISTEVENTSRESPONSE']._serialized_start=3039
+  _globals['_LISTEVENTSRESPONSE']._serialized_end=3186
+  _globals['_EVENTSUMMARY']._serialized_start=3188
+  _globals['_EVENTSUMMARY']._serialized_end=3263
+  _globals['_SIMULATESCENARIOREQUEST']._serialized_start=3266
+  _globals['_SIMULATESCENARIOREQUEST']._serialized_end=3403
+  _globals['_CHANGE']._serialized_start=3405
+  _globals['_CHANGE']._serialized_end=3515
+  _globals['_FEATURECHANGE']._serialized_start=3517
+  _globals['_FEATURECHANGE']._serialized_end=3631
+  _globals['_EVENTCHANGE']._serialized_start=3633
+  _globals['_EVENTCHANGE']._serialized_end=3735
+  _globals['_SIMULATESCENARIORESPONSE']._serialized_start=3738
+  _globals['_SIMULATESCENARIORESPONSE']._serialized_end=3891
+  _globals['_SCENARIOFORECAST']._serialized_start=3893
+  _globals['_SCENARIOFORECAST']._serialized_end=4006
+  _globals['_FORECASTNEWSERIESREQUEST']._serialized_start=4009
+  _globals['_FORECASTNEWSERIESREQUEST']._serialized_end=4267
+  _globals['_FORECASTNEWSERIESREQUEST_LABELSENTRY']._serialized_start=4210
+  _globals['_FORECASTNEWSERIESREQUEST_LABELSENTRY']._serialized_end=4255
+  _globals['_FEATUREPLAN']._serialized_start=4269
+  _globals['_FEATUREPLAN']._serialized_end=4312
+  _globals['_FORECASTNEWSERIESRESPONSE']._serialized_start=4315
+  _globals['_FORECASTNEWSERIESRESPONSE']._serialized_end=4466
+  _globals['_EXPORTFORECASTSREQUEST']._serialized_start=4468
+  _globals['_EXPORTFORECASTSREQUEST']._serialized_end=4586
+  _globals['_EXPORTFORECASTSRESPONSE']._serialized_start=4588
+  _globals['_EXPORTFORECASTSRESPONSE']._serialized_end=4665
+  _globals['_FORECASTSERVICE']._serialized_start=4993
+  _globals['_FORECASTSERVICE']._serialized_end=5840
 # @@protoc_insertion_point(module_scope)

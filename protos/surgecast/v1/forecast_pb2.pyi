@@ -68,6 +68,38 @@ SERIES_ORDER_VOLUME: SeriesOrder.ValueType  # 2
 """The largest expected demand over the horizon first."""
 Global___SeriesOrder: _TypeAlias = SeriesOrder  # noqa: Y015
 
+class _Aggregation:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _AggregationEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Aggregation.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    AGGREGATION_UNSPECIFIED: _Aggregation.ValueType  # 0
+    """The same as AGGREGATION_PERIOD."""
+    AGGREGATION_PERIOD: _Aggregation.ValueType  # 1
+    """Each period of the horizon by itself."""
+    AGGREGATION_DAY: _Aggregation.ValueType  # 2
+    """Days of 24 hours; for snapshots by hour."""
+    AGGREGATION_WEEK: _Aggregation.ValueType  # 3
+    """Runs of seven days from the first period on, the last one as far as the range goes; for snapshots by hour or day."""
+    AGGREGATION_TOTAL: _Aggregation.ValueType  # 4
+    """All periods of the range in one."""
+
+class Aggregation(_Aggregation, metaclass=_AggregationEnumTypeWrapper):
+    """How the periods of a sum are put together."""
+
+AGGREGATION_UNSPECIFIED: Aggregation.ValueType  # 0
+"""The same as AGGREGATION_PERIOD."""
+AGGREGATION_PERIOD: Aggregation.ValueType  # 1
+"""Each period of the horizon by itself."""
+AGGREGATION_DAY: Aggregation.ValueType  # 2
+"""Days of 24 hours; for snapshots by hour."""
+AGGREGATION_WEEK: Aggregation.ValueType  # 3
+"""Runs of seven days from the first period on, the last one as far as the range goes; for snapshots by hour or day."""
+AGGREGATION_TOTAL: Aggregation.ValueType  # 4
+"""All periods of the range in one."""
+Global___Aggregation: _TypeAlias = Aggregation  # noqa: Y015
+
 @_typing.final
 class SeriesKey(_message.Message):
     """What a series is: an item sold at a location through a platform."""
@@ -356,6 +388,7 @@ class SeriesFilter(_message.Message):
     LOCATION_FIELD_NUMBER: _builtins.int
     PLATFORM_FIELD_NUMBER: _builtins.int
     MINIMUM_RECENT_MEAN_FIELD_NUMBER: _builtins.int
+    LABELS_FIELD_NUMBER: _builtins.int
     item: _builtins.str
     """Exactly this item."""
     location: _builtins.str
@@ -364,6 +397,10 @@ class SeriesFilter(_message.Message):
     """Exactly this platform."""
     minimum_recent_mean: _builtins.float
     """At least this recent mean demand, units per period; not negative."""
+    @_builtins.property
+    def labels(self) -> _containers.RepeatedCompositeFieldContainer[Global___LabelFilter]:
+        """Conditions on static labels, such as category or region; all must hold. At most 16."""
+
     def __init__(
         self,
         *,
@@ -371,14 +408,76 @@ class SeriesFilter(_message.Message):
         location: _builtins.str = ...,
         platform: _builtins.str = ...,
         minimum_recent_mean: _builtins.float = ...,
+        labels: _abc.Iterable[Global___LabelFilter] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["item", b"item", "location", b"location", "minimum_recent_mean", b"minimum_recent_mean", "platform", b"platform"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["item", b"item", "labels", b"labels", "location", b"location", "minimum_recent_mean", b"minimum_recent_mean", "platform", b"platform"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___SeriesFilter: _TypeAlias = SeriesFilter  # noqa: Y015
+
+@_typing.final
+class LabelFilter(_message.Message):
+    """A condition on a static label of series."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    VALUES_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """The label's name, such as category; one of those that the snapshot has."""
+    @_builtins.property
+    def values(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The values that pass, 1 to 1,000."""
+
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        values: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name", "values", b"values"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___LabelFilter: _TypeAlias = LabelFilter  # noqa: Y015
+
+@_typing.final
+class TimeRange(_message.Message):
+    """A stretch of the horizon: the periods that start in it."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    START_SECONDS_FIELD_NUMBER: _builtins.int
+    END_SECONDS_FIELD_NUMBER: _builtins.int
+    start_seconds: _builtins.int
+    """Start of the first period, in seconds on the installation's clock; the first period of the horizon when absent."""
+    end_seconds: _builtins.int
+    """Just after the start of the last period, in seconds on the installation's clock; the end of the horizon when absent."""
+    def __init__(
+        self,
+        *,
+        start_seconds: _builtins.int | None = ...,
+        end_seconds: _builtins.int | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_end_seconds", b"_end_seconds", "_start_seconds", b"_start_seconds", "end_seconds", b"end_seconds", "start_seconds", b"start_seconds"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_end_seconds", b"_end_seconds", "_start_seconds", b"_start_seconds", "end_seconds", b"end_seconds", "start_seconds", b"start_seconds"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__end_seconds: _TypeAlias = _typing.Literal["end_seconds"]  # noqa: Y015
+    _WhichOneofArgType__end_seconds: _TypeAlias = _typing.Literal["_end_seconds", b"_end_seconds"]  # noqa: Y015
+    _WhichOneofReturnType__start_seconds: _TypeAlias = _typing.Literal["start_seconds"]  # noqa: Y015
+    _WhichOneofArgType__start_seconds: _TypeAlias = _typing.Literal["_start_seconds", b"_start_seconds"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__end_seconds) -> _WhichOneofReturnType__end_seconds | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__start_seconds) -> _WhichOneofReturnType__start_seconds | None: ...
+
+Global___TimeRange: _TypeAlias = TimeRange  # noqa: Y015
 
 @_typing.final
 class ListSeriesRequest(_message.Message):
@@ -507,3 +606,812 @@ class SeriesSummary(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___SeriesSummary: _TypeAlias = SeriesSummary  # noqa: Y015
+
+@_typing.final
+class AggregateForecastRequest(_message.Message):
+    """Asks for sums of joint scenarios."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FILTER_FIELD_NUMBER: _builtins.int
+    GROUP_BY_FIELD_NUMBER: _builtins.int
+    RANGE_FIELD_NUMBER: _builtins.int
+    AGGREGATION_FIELD_NUMBER: _builtins.int
+    aggregation: Global___Aggregation.ValueType
+    """How periods are put together."""
+    @_builtins.property
+    def filter(self) -> Global___SeriesFilter:
+        """Which series are summed."""
+
+    @_builtins.property
+    def group_by(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """What they are grouped by: item, location, platform or names of static labels; none for one group. At most 4."""
+
+    @_builtins.property
+    def range(self) -> Global___TimeRange:
+        """Which periods; the whole horizon when absent."""
+
+    def __init__(
+        self,
+        *,
+        filter: Global___SeriesFilter | None = ...,
+        group_by: _abc.Iterable[_builtins.str] | None = ...,
+        range: Global___TimeRange | None = ...,
+        aggregation: Global___Aggregation.ValueType = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["filter", b"filter", "range", b"range"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["aggregation", b"aggregation", "filter", b"filter", "group_by", b"group_by", "range", b"range"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AggregateForecastRequest: _TypeAlias = AggregateForecastRequest  # noqa: Y015
+
+@_typing.final
+class AggregateForecastResponse(_message.Message):
+    """Sums of joint scenarios."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SOURCE_FIELD_NUMBER: _builtins.int
+    TIME_SECONDS_FIELD_NUMBER: _builtins.int
+    END_SECONDS_FIELD_NUMBER: _builtins.int
+    LEVELS_FIELD_NUMBER: _builtins.int
+    GROUPS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def source(self) -> _source_pb2.Source:
+        """Where the answer comes from."""
+
+    @_builtins.property
+    def time_seconds(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """Starts of the T sums in time, in seconds on the installation's clock; the same for all groups."""
+
+    @_builtins.property
+    def end_seconds(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """Ends of the T sums in time (exclusive), in seconds on the installation's clock."""
+
+    @_builtins.property
+    def levels(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]:
+        """The Q quantile levels, ascending, each between 0 and 1."""
+
+    @_builtins.property
+    def groups(self) -> _containers.RepeatedCompositeFieldContainer[Global___AggregateGroup]:
+        """The groups, ordered by their values; at most 10,000, and at most 1,000,000 sums of all groups."""
+
+    def __init__(
+        self,
+        *,
+        source: _source_pb2.Source | None = ...,
+        time_seconds: _abc.Iterable[_builtins.int] | None = ...,
+        end_seconds: _abc.Iterable[_builtins.int] | None = ...,
+        levels: _abc.Iterable[_builtins.float] | None = ...,
+        groups: _abc.Iterable[Global___AggregateGroup] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["source", b"source"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["end_seconds", b"end_seconds", "groups", b"groups", "levels", b"levels", "source", b"source", "time_seconds", b"time_seconds"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AggregateForecastResponse: _TypeAlias = AggregateForecastResponse  # noqa: Y015
+
+@_typing.final
+class AggregateGroup(_message.Message):
+    """The demand of a group of series together."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    VALUES_FIELD_NUMBER: _builtins.int
+    SERIES_COUNT_FIELD_NUMBER: _builtins.int
+    MEAN_FIELD_NUMBER: _builtins.int
+    QUANTILES_FIELD_NUMBER: _builtins.int
+    series_count: _builtins.int
+    """Series in the group."""
+    @_builtins.property
+    def values(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """One value for each name of `group_by`."""
+
+    @_builtins.property
+    def mean(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]:
+        """Expected demand of each of the T sums, units: exactly the sum of the means of its series."""
+
+    @_builtins.property
+    def quantiles(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]:
+        """Quantiles of the sums over the scenarios, units: T times Q numbers, all levels of the first sum first."""
+
+    def __init__(
+        self,
+        *,
+        values: _abc.Iterable[_builtins.str] | None = ...,
+        series_count: _builtins.int = ...,
+        mean: _abc.Iterable[_builtins.float] | None = ...,
+        quantiles: _abc.Iterable[_builtins.float] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["mean", b"mean", "quantiles", b"quantiles", "series_count", b"series_count", "values", b"values"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AggregateGroup: _TypeAlias = AggregateGroup  # noqa: Y015
+
+@_typing.final
+class ListSurgesRequest(_message.Message):
+    """Asks where surges are coming."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FILTER_FIELD_NUMBER: _builtins.int
+    GROUP_BY_FIELD_NUMBER: _builtins.int
+    RANGE_FIELD_NUMBER: _builtins.int
+    MULTIPLE_FIELD_NUMBER: _builtins.int
+    PROBABILITY_FIELD_NUMBER: _builtins.int
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    multiple: _builtins.float
+    """Times the base that demand must exceed, more than 0; 2 when absent."""
+    probability: _builtins.float
+    """Probability with which it must, more than 0 and at most 1; 0.5 when absent."""
+    page_size: _builtins.int
+    """Surges on a page, 1 to 1,000; 100 when 0."""
+    page_token: _builtins.str
+    """The next_page_token of the page before; empty for the first page."""
+    @_builtins.property
+    def filter(self) -> Global___SeriesFilter:
+        """Which series are looked at."""
+
+    @_builtins.property
+    def group_by(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Groups to look at in place of single series, as in AggregateForecastRequest; none for single series. At most 4."""
+
+    @_builtins.property
+    def range(self) -> Global___TimeRange:
+        """Which periods; the whole horizon when absent."""
+
+    def __init__(
+        self,
+        *,
+        filter: Global___SeriesFilter | None = ...,
+        group_by: _abc.Iterable[_builtins.str] | None = ...,
+        range: Global___TimeRange | None = ...,
+        multiple: _builtins.float | None = ...,
+        probability: _builtins.float | None = ...,
+        page_size: _builtins.int = ...,
+        page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_multiple", b"_multiple", "_probability", b"_probability", "filter", b"filter", "multiple", b"multiple", "probability", b"probability", "range", b"range"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_multiple", b"_multiple", "_probability", b"_probability", "filter", b"filter", "group_by", b"group_by", "multiple", b"multiple", "page_size", b"page_size", "page_token", b"page_token", "probability", b"probability", "range", b"range"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__multiple: _TypeAlias = _typing.Literal["multiple"]  # noqa: Y015
+    _WhichOneofArgType__multiple: _TypeAlias = _typing.Literal["_multiple", b"_multiple"]  # noqa: Y015
+    _WhichOneofReturnType__probability: _TypeAlias = _typing.Literal["probability"]  # noqa: Y015
+    _WhichOneofArgType__probability: _TypeAlias = _typing.Literal["_probability", b"_probability"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__multiple) -> _WhichOneofReturnType__multiple | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__probability) -> _WhichOneofReturnType__probability | None: ...
+
+Global___ListSurgesRequest: _TypeAlias = ListSurgesRequest  # noqa: Y015
+
+@_typing.final
+class ListSurgesResponse(_message.Message):
+    """A page of surges."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SOURCE_FIELD_NUMBER: _builtins.int
+    SURGES_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    TOTAL_SIZE_FIELD_NUMBER: _builtins.int
+    next_page_token: _builtins.str
+    """Token of the next page; empty on the last one."""
+    total_size: _builtins.int
+    """Surges on all pages."""
+    @_builtins.property
+    def source(self) -> _source_pb2.Source:
+        """Where the answer comes from."""
+
+    @_builtins.property
+    def surges(self) -> _containers.RepeatedCompositeFieldContainer[Global___Surge]:
+        """The surges of this page, the most extra units first."""
+
+    def __init__(
+        self,
+        *,
+        source: _source_pb2.Source | None = ...,
+        surges: _abc.Iterable[Global___Surge] | None = ...,
+        next_page_token: _builtins.str = ...,
+        total_size: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["source", b"source"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["next_page_token", b"next_page_token", "source", b"source", "surges", b"surges", "total_size", b"total_size"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListSurgesResponse: _TypeAlias = ListSurgesResponse  # noqa: Y015
+
+@_typing.final
+class Surge(_message.Message):
+    """A series or group whose demand will probably exceed a multiple of its base."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    KEY_FIELD_NUMBER: _builtins.int
+    VALUES_FIELD_NUMBER: _builtins.int
+    SERIES_COUNT_FIELD_NUMBER: _builtins.int
+    BASE_FIELD_NUMBER: _builtins.int
+    EXTRA_UNITS_FIELD_NUMBER: _builtins.int
+    TIME_SECONDS_FIELD_NUMBER: _builtins.int
+    PEAK_SECONDS_FIELD_NUMBER: _builtins.int
+    PEAK_MEAN_FIELD_NUMBER: _builtins.int
+    PEAK_PROBABILITY_FIELD_NUMBER: _builtins.int
+    DRIVER_FIELD_NUMBER: _builtins.int
+    DRIVER_KIND_FIELD_NUMBER: _builtins.int
+    NO_HISTORY_FIELD_NUMBER: _builtins.int
+    series_count: _builtins.int
+    """Series in it."""
+    base: _builtins.float
+    """The base: mean demand of recent ordinary periods, units per period."""
+    extra_units: _builtins.float
+    """Expected demand beyond the base in the periods that surge, units."""
+    peak_seconds: _builtins.int
+    """The strongest of them."""
+    peak_mean: _builtins.float
+    """Expected demand there, units."""
+    peak_probability: _builtins.float
+    """Probability there of more than the multiple asked for."""
+    driver: _builtins.str
+    """The event that touches most of the surging periods, such as Singles' Day 2026; empty where none does."""
+    driver_kind: _builtins.str
+    """Its kind, such as double-11; empty where there is none."""
+    no_history: _builtins.bool
+    """Whether the (single) series had no demand at all up to the origin, as in SeriesForecast."""
+    @_builtins.property
+    def key(self) -> Global___SeriesKey:
+        """The series; absent for a group."""
+
+    @_builtins.property
+    def values(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """One value for each name of `group_by`; empty for a series."""
+
+    @_builtins.property
+    def time_seconds(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """The periods that surge, in seconds on the installation's clock, ascending."""
+
+    def __init__(
+        self,
+        *,
+        key: Global___SeriesKey | None = ...,
+        values: _abc.Iterable[_builtins.str] | None = ...,
+        series_count: _builtins.int = ...,
+        base: _builtins.float = ...,
+        extra_units: _builtins.float = ...,
+        time_seconds: _abc.Iterable[_builtins.int] | None = ...,
+        peak_seconds: _builtins.int = ...,
+        peak_mean: _builtins.float = ...,
+        peak_probability: _builtins.float = ...,
+        driver: _builtins.str = ...,
+        driver_kind: _builtins.str = ...,
+        no_history: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["key", b"key"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["base", b"base", "driver", b"driver", "driver_kind", b"driver_kind", "extra_units", b"extra_units", "key", b"key", "no_history", b"no_history", "peak_mean", b"peak_mean", "peak_probability", b"peak_probability", "peak_seconds", b"peak_seconds", "series_count", b"series_count", "time_seconds", b"time_seconds", "values", b"values"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Surge: _TypeAlias = Surge  # noqa: Y015
+
+@_typing.final
+class ListEventsRequest(_message.Message):
+    """Asks for a page of events."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    FILTER_FIELD_NUMBER: _builtins.int
+    AFTER_SECONDS_FIELD_NUMBER: _builtins.int
+    page_size: _builtins.int
+    """Events on a page, 1 to 1,000; 100 when 0."""
+    page_token: _builtins.str
+    """The next_page_token of the page before; empty for the first page."""
+    after_seconds: _builtins.int
+    """Only events that end after this moment, in seconds on the installation's clock; all of the snapshot's when absent."""
+    @_builtins.property
+    def filter(self) -> Global___SeriesFilter:
+        """Only events that touch a series of this filter."""
+
+    def __init__(
+        self,
+        *,
+        page_size: _builtins.int = ...,
+        page_token: _builtins.str = ...,
+        filter: Global___SeriesFilter | None = ...,
+        after_seconds: _builtins.int | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_after_seconds", b"_after_seconds", "after_seconds", b"after_seconds", "filter", b"filter"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_after_seconds", b"_after_seconds", "after_seconds", b"after_seconds", "filter", b"filter", "page_size", b"page_size", "page_token", b"page_token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__after_seconds: _TypeAlias = _typing.Literal["after_seconds"]  # noqa: Y015
+    _WhichOneofArgType__after_seconds: _TypeAlias = _typing.Literal["_after_seconds", b"_after_seconds"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__after_seconds) -> _WhichOneofReturnType__after_seconds | None: ...
+
+Global___ListEventsRequest: _TypeAlias = ListEventsRequest  # noqa: Y015
+
+@_typing.final
+class ListEventsResponse(_message.Message):
+    """A page of events."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SOURCE_FIELD_NUMBER: _builtins.int
+    EVENTS_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    TOTAL_SIZE_FIELD_NUMBER: _builtins.int
+    next_page_token: _builtins.str
+    """Token of the next page; empty on the last one."""
+    total_size: _builtins.int
+    """Events on all pages."""
+    @_builtins.property
+    def source(self) -> _source_pb2.Source:
+        """Where the answer comes from."""
+
+    @_builtins.property
+    def events(self) -> _containers.RepeatedCompositeFieldContainer[Global___EventSummary]:
+        """The events of this page, by start."""
+
+    def __init__(
+        self,
+        *,
+        source: _source_pb2.Source | None = ...,
+        events: _abc.Iterable[Global___EventSummary] | None = ...,
+        next_page_token: _builtins.str = ...,
+        total_size: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["source", b"source"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["events", b"events", "next_page_token", b"next_page_token", "source", b"source", "total_size", b"total_size"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListEventsResponse: _TypeAlias = ListEventsResponse  # noqa: Y015
+
+@_typing.final
+class EventSummary(_message.Message):
+    """An event and how many series it touches."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SPAN_FIELD_NUMBER: _builtins.int
+    SERIES_COUNT_FIELD_NUMBER: _builtins.int
+    series_count: _builtins.int
+    """Series of the filter that it touches."""
+    @_builtins.property
+    def span(self) -> Global___EventSpan:
+        """When and what."""
+
+    def __init__(
+        self,
+        *,
+        span: Global___EventSpan | None = ...,
+        series_count: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["span", b"span"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["series_count", b"series_count", "span", b"span"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___EventSummary: _TypeAlias = EventSummary  # noqa: Y015
+
+@_typing.final
+class SimulateScenarioRequest(_message.Message):
+    """Asks what changes if something known ahead were different."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    KEYS_FIELD_NUMBER: _builtins.int
+    HORIZON_FIELD_NUMBER: _builtins.int
+    CHANGES_FIELD_NUMBER: _builtins.int
+    horizon: _builtins.int
+    """Periods ahead, from 1 to the horizon of the model; the whole horizon when absent."""
+    @_builtins.property
+    def keys(self) -> _containers.RepeatedCompositeFieldContainer[Global___SeriesKey]:
+        """The series, 1 to 100."""
+
+    @_builtins.property
+    def changes(self) -> _containers.RepeatedCompositeFieldContainer[Global___Change]:
+        """What is different, 1 to 32; later ones act on what earlier ones left."""
+
+    def __init__(
+        self,
+        *,
+        keys: _abc.Iterable[Global___SeriesKey] | None = ...,
+        horizon: _builtins.int | None = ...,
+        changes: _abc.Iterable[Global___Change] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_horizon", b"_horizon", "horizon", b"horizon"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_horizon", b"_horizon", "changes", b"changes", "horizon", b"horizon", "keys", b"keys"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__horizon: _TypeAlias = _typing.Literal["horizon"]  # noqa: Y015
+    _WhichOneofArgType__horizon: _TypeAlias = _typing.Literal["_horizon", b"_horizon"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__horizon) -> _WhichOneofReturnType__horizon | None: ...
+
+Global___SimulateScenarioRequest: _TypeAlias = SimulateScenarioRequest  # noqa: Y015
+
+@_typing.final
+class Change(_message.Message):
+    """One difference."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FEATURE_FIELD_NUMBER: _builtins.int
+    EVENT_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def feature(self) -> Global___FeatureChange:
+        """A feature known ahead, such as a price."""
+
+    @_builtins.property
+    def event(self) -> Global___EventChange:
+        """An event."""
+
+    def __init__(
+        self,
+        *,
+        feature: Global___FeatureChange | None = ...,
+        event: Global___EventChange | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["change", b"change", "event", b"event", "feature", b"feature"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["change", b"change", "event", b"event", "feature", b"feature"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_change: _TypeAlias = _typing.Literal["feature", "event"]  # noqa: Y015
+    _WhichOneofArgType_change: _TypeAlias = _typing.Literal["change", b"change"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_change) -> _WhichOneofReturnType_change | None: ...
+
+Global___Change: _TypeAlias = Change  # noqa: Y015
+
+@_typing.final
+class FeatureChange(_message.Message):
+    """Another plan for a feature that is known ahead."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    RANGE_FIELD_NUMBER: _builtins.int
+    SET_FIELD_NUMBER: _builtins.int
+    MULTIPLY_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """Its name, such as price or discount; one of those that the model was trained with."""
+    set: _builtins.float
+    """It becomes this."""
+    multiply: _builtins.float
+    """It is multiplied by this."""
+    @_builtins.property
+    def range(self) -> Global___TimeRange:
+        """Which periods; the whole horizon when absent."""
+
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        range: Global___TimeRange | None = ...,
+        set: _builtins.float = ...,
+        multiply: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["change", b"change", "multiply", b"multiply", "range", b"range", "set", b"set"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["change", b"change", "multiply", b"multiply", "name", b"name", "range", b"range", "set", b"set"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_change: _TypeAlias = _typing.Literal["set", "multiply"]  # noqa: Y015
+    _WhichOneofArgType_change: _TypeAlias = _typing.Literal["change", b"change"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_change) -> _WhichOneofReturnType_change | None: ...
+
+Global___FeatureChange: _TypeAlias = FeatureChange  # noqa: Y015
+
+@_typing.final
+class EventChange(_message.Message):
+    """Another date or strength of an event, or none."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    KIND_FIELD_NUMBER: _builtins.int
+    MOVE_DAYS_FIELD_NUMBER: _builtins.int
+    MULTIPLY_INTENSITY_FIELD_NUMBER: _builtins.int
+    kind: _builtins.str
+    """Its kind, such as double-11; one that the model knows. All its phases in the horizon are changed."""
+    move_days: _builtins.int
+    """Days that it is moved by, -60 to 60; earlier is negative."""
+    multiply_intensity: _builtins.float
+    """Times its strength, 0 to 100: 0 takes it away; 1 when absent."""
+    def __init__(
+        self,
+        *,
+        kind: _builtins.str = ...,
+        move_days: _builtins.int = ...,
+        multiply_intensity: _builtins.float | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_multiply_intensity", b"_multiply_intensity", "multiply_intensity", b"multiply_intensity"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_multiply_intensity", b"_multiply_intensity", "kind", b"kind", "move_days", b"move_days", "multiply_intensity", b"multiply_intensity"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__multiply_intensity: _TypeAlias = _typing.Literal["multiply_intensity"]  # noqa: Y015
+    _WhichOneofArgType__multiply_intensity: _TypeAlias = _typing.Literal["_multiply_intensity", b"_multiply_intensity"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__multiply_intensity) -> _WhichOneofReturnType__multiply_intensity | None: ...
+
+Global___EventChange: _TypeAlias = EventChange  # noqa: Y015
+
+@_typing.final
+class SimulateScenarioResponse(_message.Message):
+    """What was asked for, beside things as they are."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SOURCE_FIELD_NUMBER: _builtins.int
+    TIME_SECONDS_FIELD_NUMBER: _builtins.int
+    LEVELS_FIELD_NUMBER: _builtins.int
+    FORECASTS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def source(self) -> _source_pb2.Source:
+        """Where the answer comes from; both forecasts are the live model's."""
+
+    @_builtins.property
+    def time_seconds(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """The H forecast periods, in seconds on the installation's clock; the same for all series."""
+
+    @_builtins.property
+    def levels(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]:
+        """The Q quantile levels, ascending, each between 0 and 1; the same for all series."""
+
+    @_builtins.property
+    def forecasts(self) -> _containers.RepeatedCompositeFieldContainer[Global___ScenarioForecast]:
+        """The forecasts, one pair for each key of the request, in its order."""
+
+    def __init__(
+        self,
+        *,
+        source: _source_pb2.Source | None = ...,
+        time_seconds: _abc.Iterable[_builtins.int] | None = ...,
+        levels: _abc.Iterable[_builtins.float] | None = ...,
+        forecasts: _abc.Iterable[Global___ScenarioForecast] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["source", b"source"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["forecasts", b"forecasts", "levels", b"levels", "source", b"source", "time_seconds", b"time_seconds"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SimulateScenarioResponse: _TypeAlias = SimulateScenarioResponse  # noqa: Y015
+
+@_typing.final
+class ScenarioForecast(_message.Message):
+    """Two forecasts of a series."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    BASELINE_FIELD_NUMBER: _builtins.int
+    CHANGED_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def baseline(self) -> Global___SeriesForecast:
+        """As things are."""
+
+    @_builtins.property
+    def changed(self) -> Global___SeriesForecast:
+        """With the changes."""
+
+    def __init__(
+        self,
+        *,
+        baseline: Global___SeriesForecast | None = ...,
+        changed: Global___SeriesForecast | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["baseline", b"baseline", "changed", b"changed"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["baseline", b"baseline", "changed", b"changed"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ScenarioForecast: _TypeAlias = ScenarioForecast  # noqa: Y015
+
+@_typing.final
+class ForecastNewSeriesRequest(_message.Message):
+    """Asks for the forecast of something new."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class LabelsEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.str
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    KEY_FIELD_NUMBER: _builtins.int
+    LABELS_FIELD_NUMBER: _builtins.int
+    FEATURES_FIELD_NUMBER: _builtins.int
+    HORIZON_FIELD_NUMBER: _builtins.int
+    horizon: _builtins.int
+    """Periods ahead, from 1 to the horizon of the model; the whole horizon when absent."""
+    @_builtins.property
+    def key(self) -> Global___SeriesKey:
+        """Its item, location and platform; at least one of item and location is usually new, the series must be."""
+
+    @_builtins.property
+    def labels(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
+        """Its static labels by name, such as category; a value that the model does not know counts as unknown."""
+
+    @_builtins.property
+    def features(self) -> _containers.RepeatedCompositeFieldContainer[Global___FeaturePlan]:
+        """What is known ahead of it, such as its price."""
+
+    def __init__(
+        self,
+        *,
+        key: Global___SeriesKey | None = ...,
+        labels: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
+        features: _abc.Iterable[Global___FeaturePlan] | None = ...,
+        horizon: _builtins.int | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_horizon", b"_horizon", "horizon", b"horizon", "key", b"key"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_horizon", b"_horizon", "features", b"features", "horizon", b"horizon", "key", b"key", "labels", b"labels"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__horizon: _TypeAlias = _typing.Literal["horizon"]  # noqa: Y015
+    _WhichOneofArgType__horizon: _TypeAlias = _typing.Literal["_horizon", b"_horizon"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__horizon) -> _WhichOneofReturnType__horizon | None: ...
+
+Global___ForecastNewSeriesRequest: _TypeAlias = ForecastNewSeriesRequest  # noqa: Y015
+
+@_typing.final
+class FeaturePlan(_message.Message):
+    """The course of a feature that is known ahead."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    VALUES_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """Its name, such as price."""
+    @_builtins.property
+    def values(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]:
+        """One value for the whole horizon, or one for each period of it."""
+
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        values: _abc.Iterable[_builtins.float] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name", "values", b"values"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___FeaturePlan: _TypeAlias = FeaturePlan  # noqa: Y015
+
+@_typing.final
+class ForecastNewSeriesResponse(_message.Message):
+    """The forecast of something new."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SOURCE_FIELD_NUMBER: _builtins.int
+    TIME_SECONDS_FIELD_NUMBER: _builtins.int
+    LEVELS_FIELD_NUMBER: _builtins.int
+    FORECAST_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def source(self) -> _source_pb2.Source:
+        """Where the answer comes from."""
+
+    @_builtins.property
+    def time_seconds(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """The H forecast periods, in seconds on the installation's clock."""
+
+    @_builtins.property
+    def levels(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]:
+        """The Q quantile levels, ascending, each between 0 and 1."""
+
+    @_builtins.property
+    def forecast(self) -> Global___SeriesForecast:
+        """The forecast; its no_history is true."""
+
+    def __init__(
+        self,
+        *,
+        source: _source_pb2.Source | None = ...,
+        time_seconds: _abc.Iterable[_builtins.int] | None = ...,
+        levels: _abc.Iterable[_builtins.float] | None = ...,
+        forecast: Global___SeriesForecast | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["forecast", b"forecast", "source", b"source"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["forecast", b"forecast", "levels", b"levels", "source", b"source", "time_seconds", b"time_seconds"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ForecastNewSeriesResponse: _TypeAlias = ForecastNewSeriesResponse  # noqa: Y015
+
+@_typing.final
+class ExportForecastsRequest(_message.Message):
+    """Asks for all forecasts that pass a filter."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FILTER_FIELD_NUMBER: _builtins.int
+    HORIZON_FIELD_NUMBER: _builtins.int
+    LEVELS_FIELD_NUMBER: _builtins.int
+    horizon: _builtins.int
+    """Periods ahead, from 1 to the horizon of the snapshot; the whole horizon when absent."""
+    @_builtins.property
+    def filter(self) -> Global___SeriesFilter:
+        """Which series."""
+
+    @_builtins.property
+    def levels(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]:
+        """Which quantile levels, ascending; all of the snapshot's when empty."""
+
+    def __init__(
+        self,
+        *,
+        filter: Global___SeriesFilter | None = ...,
+        horizon: _builtins.int | None = ...,
+        levels: _abc.Iterable[_builtins.float] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_horizon", b"_horizon", "filter", b"filter", "horizon", b"horizon"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_horizon", b"_horizon", "filter", b"filter", "horizon", b"horizon", "levels", b"levels"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__horizon: _TypeAlias = _typing.Literal["horizon"]  # noqa: Y015
+    _WhichOneofArgType__horizon: _TypeAlias = _typing.Literal["_horizon", b"_horizon"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__horizon) -> _WhichOneofReturnType__horizon | None: ...
+
+Global___ExportForecastsRequest: _TypeAlias = ExportForecastsRequest  # noqa: Y015
+
+@_typing.final
+class ExportForecastsResponse(_message.Message):
+    """A piece of an export."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SOURCE_FIELD_NUMBER: _builtins.int
+    DATA_FIELD_NUMBER: _builtins.int
+    data: _builtins.bytes
+    """Bytes of an Arrow IPC stream; all pieces, joined, are the stream. Its columns: item, location, platform (dictionaries),
+    time (timestamp without zone), mean and one column for each level, such as q0.975 (float, units per period).
+    """
+    @_builtins.property
+    def source(self) -> _source_pb2.Source:
+        """Where the forecasts come from; on the first piece only."""
+
+    def __init__(
+        self,
+        *,
+        source: _source_pb2.Source | None = ...,
+        data: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["source", b"source"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["data", b"data", "source", b"source"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ExportForecastsResponse: _TypeAlias = ExportForecastsResponse  # noqa: Y015

@@ -26,10 +26,10 @@ if _version_not_supported:
 
 
 class ForecastServiceStub:
-    """Forecasts of demand, read from the published snapshot.
+    """Forecasts of demand, read from the published snapshot; what-ifs and new series are answered by its model, live.
 
     Errors are google.rpc.Status with details: ErrorInfo always (domain `surgecast`), BadRequest with the field of an
-    invalid request, ResourceInfo for what is not found.
+    invalid request, ResourceInfo for what is not found, RetryInfo where asking again later helps.
     """
 
     def __init__(self, channel):
@@ -53,13 +53,43 @@ class ForecastServiceStub:
                 request_serializer=surgecast_dot_v1_dot_forecast__pb2.ListSeriesRequest.SerializeToString,
                 response_deserializer=surgecast_dot_v1_dot_forecast__pb2.ListSeriesResponse.FromString,
                 _registered_method=True)
+        self.AggregateForecast = channel.unary_unary(
+                '/surgecast.v1.ForecastService/AggregateForecast',
+                request_serializer=surgecast_dot_v1_dot_forecast__pb2.AggregateForecastRequest.SerializeToString,
+                response_deserializer=surgecast_dot_v1_dot_forecast__pb2.AggregateForecastResponse.FromString,
+                _registered_method=True)
+        self.ListSurges = channel.unary_unary(
+                '/surgecast.v1.ForecastService/ListSurges',
+                request_serializer=surgecast_dot_v1_dot_forecast__pb2.ListSurgesRequest.SerializeToString,
+                response_deserializer=surgecast_dot_v1_dot_forecast__pb2.ListSurgesResponse.FromString,
+                _registered_method=True)
+        self.ListEvents = channel.unary_unary(
+                '/surgecast.v1.ForecastService/ListEvents',
+                request_serializer=surgecast_dot_v1_dot_forecast__pb2.ListEventsRequest.SerializeToString,
+                response_deserializer=surgecast_dot_v1_dot_forecast__pb2.ListEventsResponse.FromString,
+                _registered_method=True)
+        self.SimulateScenario = channel.unary_unary(
+                '/surgecast.v1.ForecastService/SimulateScenario',
+                request_serializer=surgecast_dot_v1_dot_forecast__pb2.SimulateScenarioRequest.SerializeToString,
+                response_deserializer=surgecast_dot_v1_dot_forecast__pb2.SimulateScenarioResponse.FromString,
+                _registered_method=True)
+        self.ForecastNewSeries = channel.unary_unary(
+                '/surgecast.v1.ForecastService/ForecastNewSeries',
+                request_serializer=surgecast_dot_v1_dot_forecast__pb2.ForecastNewSeriesRequest.SerializeToString,
+                response_deserializer=surgecast_dot_v1_dot_forecast__pb2.ForecastNewSeriesResponse.FromString,
+                _registered_method=True)
+        self.ExportForecasts = channel.unary_stream(
+                '/surgecast.v1.ForecastService/ExportForecasts',
+                request_serializer=surgecast_dot_v1_dot_forecast__pb2.ExportForecastsRequest.SerializeToString,
+                response_deserializer=surgecast_dot_v1_dot_forecast__pb2.ExportForecastsResponse.FromString,
+                _registered_method=True)
 
 
 class ForecastServiceServicer:
-    """Forecasts of demand, read from the published snapshot.
+    """Forecasts of demand, read from the published snapshot; what-ifs and new series are answered by its model, live.
 
     Errors are google.rpc.Status with details: ErrorInfo always (domain `surgecast`), BadRequest with the field of an
-    invalid request, ResourceInfo for what is not found.
+    invalid request, ResourceInfo for what is not found, RetryInfo where asking again later helps.
     """
 
     def GetForecast(self, request, context):
@@ -83,6 +113,48 @@ class ForecastServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def AggregateForecast(self, request, context):
+        """The joint forecast of many series, summed in every scenario: totals by any label, over any days.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListSurges(self, request, context):
+        """Where demand will exceed a multiple of its base with at least some probability, the most extra units first.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListEvents(self, request, context):
+        """The events within history and horizon of the snapshot, by start.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def SimulateScenario(self, request, context):
+        """What if a price, a discount or an event were different: the model's answer beside its answer as things are.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ForecastNewSeries(self, request, context):
+        """The forecast of an item or a shop without history, from what it is.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ExportForecasts(self, request, context):
+        """The forecasts of all series that pass a filter, as one Arrow IPC stream in pieces.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_ForecastServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -101,6 +173,36 @@ def add_ForecastServiceServicer_to_server(servicer, server):
                     request_deserializer=surgecast_dot_v1_dot_forecast__pb2.ListSeriesRequest.FromString,
                     response_serializer=surgecast_dot_v1_dot_forecast__pb2.ListSeriesResponse.SerializeToString,
             ),
+            'AggregateForecast': grpc.unary_unary_rpc_method_handler(
+                    servicer.AggregateForecast,
+                    request_deserializer=surgecast_dot_v1_dot_forecast__pb2.AggregateForecastRequest.FromString,
+                    response_serializer=surgecast_dot_v1_dot_forecast__pb2.AggregateForecastResponse.SerializeToString,
+            ),
+            'ListSurges': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListSurges,
+                    request_deserializer=surgecast_dot_v1_dot_forecast__pb2.ListSurgesRequest.FromString,
+                    response_serializer=surgecast_dot_v1_dot_forecast__pb2.ListSurgesResponse.SerializeToString,
+            ),
+            'ListEvents': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListEvents,
+                    request_deserializer=surgecast_dot_v1_dot_forecast__pb2.ListEventsRequest.FromString,
+                    response_serializer=surgecast_dot_v1_dot_forecast__pb2.ListEventsResponse.SerializeToString,
+            ),
+            'SimulateScenario': grpc.unary_unary_rpc_method_handler(
+                    servicer.SimulateScenario,
+                    request_deserializer=surgecast_dot_v1_dot_forecast__pb2.SimulateScenarioRequest.FromString,
+                    response_serializer=surgecast_dot_v1_dot_forecast__pb2.SimulateScenarioResponse.SerializeToString,
+            ),
+            'ForecastNewSeries': grpc.unary_unary_rpc_method_handler(
+                    servicer.ForecastNewSeries,
+                    request_deserializer=surgecast_dot_v1_dot_forecast__pb2.ForecastNewSeriesRequest.FromString,
+                    response_serializer=surgecast_dot_v1_dot_forecast__pb2.ForecastNewSeriesResponse.SerializeToString,
+            ),
+            'ExportForecasts': grpc.unary_stream_rpc_method_handler(
+                    servicer.ExportForecasts,
+                    request_deserializer=surgecast_dot_v1_dot_forecast__pb2.ExportForecastsRequest.FromString,
+                    response_serializer=surgecast_dot_v1_dot_forecast__pb2.ExportForecastsResponse.SerializeToString,
+            ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
             'surgecast.v1.ForecastService', rpc_method_handlers)
@@ -110,10 +212,10 @@ def add_ForecastServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class ForecastService:
-    """Forecasts of demand, read from the published snapshot.
+    """Forecasts of demand, read from the published snapshot; what-ifs and new series are answered by its model, live.
 
     Errors are google.rpc.Status with details: ErrorInfo always (domain `surgecast`), BadRequest with the field of an
-    invalid request, ResourceInfo for what is not found.
+    invalid request, ResourceInfo for what is not found, RetryInfo where asking again later helps.
     """
 
     @staticmethod
@@ -187,6 +289,168 @@ class ForecastService:
             '/surgecast.v1.ForecastService/ListSeries',
             surgecast_dot_v1_dot_forecast__pb2.ListSeriesRequest.SerializeToString,
             surgecast_dot_v1_dot_forecast__pb2.ListSeriesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def AggregateForecast(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/surgecast.v1.ForecastService/AggregateForecast',
+            surgecast_dot_v1_dot_forecast__pb2.AggregateForecastRequest.SerializeToString,
+            surgecast_dot_v1_dot_forecast__pb2.AggregateForecastResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListSurges(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/surgecast.v1.ForecastService/ListSurges',
+            surgecast_dot_v1_dot_forecast__pb2.ListSurgesRequest.SerializeToString,
+            surgecast_dot_v1_dot_forecast__pb2.ListSurgesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListEvents(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/surgecast.v1.ForecastService/ListEvents',
+            surgecast_dot_v1_dot_forecast__pb2.ListEventsRequest.SerializeToString,
+            surgecast_dot_v1_dot_forecast__pb2.ListEventsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SimulateScenario(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/surgecast.v1.ForecastService/SimulateScenario',
+            surgecast_dot_v1_dot_forecast__pb2.SimulateScenarioRequest.SerializeToString,
+            surgecast_dot_v1_dot_forecast__pb2.SimulateScenarioResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ForecastNewSeries(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/surgecast.v1.ForecastService/ForecastNewSeries',
+            surgecast_dot_v1_dot_forecast__pb2.ForecastNewSeriesRequest.SerializeToString,
+            surgecast_dot_v1_dot_forecast__pb2.ForecastNewSeriesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ExportForecasts(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/surgecast.v1.ForecastService/ExportForecasts',
+            surgecast_dot_v1_dot_forecast__pb2.ExportForecastsRequest.SerializeToString,
+            surgecast_dot_v1_dot_forecast__pb2.ExportForecastsResponse.FromString,
             options,
             channel_credentials,
             insecure,

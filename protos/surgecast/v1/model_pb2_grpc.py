@@ -40,6 +40,21 @@ class ModelServiceStub:
                 request_serializer=surgecast_dot_v1_dot_model__pb2.GetServingModelRequest.SerializeToString,
                 response_deserializer=surgecast_dot_v1_dot_model__pb2.GetServingModelResponse.FromString,
                 _registered_method=True)
+        self.ListModels = channel.unary_unary(
+                '/surgecast.v1.ModelService/ListModels',
+                request_serializer=surgecast_dot_v1_dot_model__pb2.ListModelsRequest.SerializeToString,
+                response_deserializer=surgecast_dot_v1_dot_model__pb2.ListModelsResponse.FromString,
+                _registered_method=True)
+        self.Reload = channel.unary_unary(
+                '/surgecast.v1.ModelService/Reload',
+                request_serializer=surgecast_dot_v1_dot_model__pb2.ReloadRequest.SerializeToString,
+                response_deserializer=surgecast_dot_v1_dot_model__pb2.ReloadResponse.FromString,
+                _registered_method=True)
+        self.Rollback = channel.unary_unary(
+                '/surgecast.v1.ModelService/Rollback',
+                request_serializer=surgecast_dot_v1_dot_model__pb2.RollbackRequest.SerializeToString,
+                response_deserializer=surgecast_dot_v1_dot_model__pb2.RollbackResponse.FromString,
+                _registered_method=True)
 
 
 class ModelServiceServicer:
@@ -53,6 +68,27 @@ class ModelServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListModels(self, request, context):
+        """The snapshots that could serve, the newest first.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Reload(self, request, context):
+        """Look at once at what is published, and serve it if it is sound. Administrators only, where access is controlled.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Rollback(self, request, context):
+        """Go back to the snapshot that served before, or to a given one. Administrators only, where access is controlled.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_ModelServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -60,6 +96,21 @@ def add_ModelServiceServicer_to_server(servicer, server):
                     servicer.GetServingModel,
                     request_deserializer=surgecast_dot_v1_dot_model__pb2.GetServingModelRequest.FromString,
                     response_serializer=surgecast_dot_v1_dot_model__pb2.GetServingModelResponse.SerializeToString,
+            ),
+            'ListModels': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListModels,
+                    request_deserializer=surgecast_dot_v1_dot_model__pb2.ListModelsRequest.FromString,
+                    response_serializer=surgecast_dot_v1_dot_model__pb2.ListModelsResponse.SerializeToString,
+            ),
+            'Reload': grpc.unary_unary_rpc_method_handler(
+                    servicer.Reload,
+                    request_deserializer=surgecast_dot_v1_dot_model__pb2.ReloadRequest.FromString,
+                    response_serializer=surgecast_dot_v1_dot_model__pb2.ReloadResponse.SerializeToString,
+            ),
+            'Rollback': grpc.unary_unary_rpc_method_handler(
+                    servicer.Rollback,
+                    request_deserializer=surgecast_dot_v1_dot_model__pb2.RollbackRequest.FromString,
+                    response_serializer=surgecast_dot_v1_dot_model__pb2.RollbackResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -90,6 +141,87 @@ class ModelService:
             '/surgecast.v1.ModelService/GetServingModel',
             surgecast_dot_v1_dot_model__pb2.GetServingModelRequest.SerializeToString,
             surgecast_dot_v1_dot_model__pb2.GetServingModelResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListModels(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/surgecast.v1.ModelService/ListModels',
+            surgecast_dot_v1_dot_model__pb2.ListModelsRequest.SerializeToString,
+            surgecast_dot_v1_dot_model__pb2.ListModelsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Reload(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/surgecast.v1.ModelService/Reload',
+            surgecast_dot_v1_dot_model__pb2.ReloadRequest.SerializeToString,
+            surgecast_dot_v1_dot_model__pb2.ReloadResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Rollback(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/surgecast.v1.ModelService/Rollback',
+            surgecast_dot_v1_dot_model__pb2.RollbackRequest.SerializeToString,
+            surgecast_dot_v1_dot_model__pb2.RollbackResponse.FromString,
             options,
             channel_credentials,
             insecure,

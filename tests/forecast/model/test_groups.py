@@ -15,7 +15,7 @@ from forecast.model.groups import (
     NEW_ITEM,
     SPANS,
     WIDTH,
-    GroupSums,
+    group_course,
     group_levels,
     identities,
     series_groups,
@@ -49,14 +49,12 @@ def test_levels_of_groups_are_those_of_a_plain_loop(panel: Panel) -> None:
     demand = np.stack([without_spikes(in_stock(panel, s), recent, year) for s in range(panel.n_series)])
     share = np.stack([seen(panel, s) for s in range(panel.n_series)])
     groups = series_groups(panel)
-    series, scale = [0, 4, 9], 1.7
-    ends = [panel.n_periods - 3, panel.n_periods - 3 - 5 * config.patch]
-    found = group_levels(
-        GroupSums(tensors.group_sum_GT, tensors.group_count_GT, tensors.groups_SG[series]),
-        torch.tensor([ends] * 3),
-        torch.full((3, 2), scale),
-        config,
-    )
+    series, scale, n = [0, 4, 9], 1.7, 6
+    back = torch.arange(config.year // config.patch + max(SPANS) + n, -1, -1)
+    grid = (panel.n_periods - 3 - config.patch * back)[None]
+    course = group_course(tensors.group_sum_GT, tensors.group_count_GT, tensors.groups_SG[series], grid)
+    found = group_levels(course, torch.full((3, n), scale), config)
+    ends = grid[0, -n:].tolist()
 
     def mean(group: int, end: int, n: int) -> float | None:
         rows, past = (groups == group).any(axis=1), slice(max(end - n, 0), max(end, 0))

@@ -1,0 +1,18 @@
+"""What a method may know of its call besides the request."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, kw_only=True)
+class Call:
+    """One call under way.
+
+    remaining: seconds until the caller stops waiting, infinite where no deadline was set. active: false once
+    the caller has gone away or has stopped waiting.
+    """
+
+    remaining: Callable[[], float]
+    active: Callable[[], bool]
