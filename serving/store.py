@@ -72,6 +72,13 @@ class Served:
             period_seconds=int(STEP[manifest.period] // np.timedelta64(1, "s")),
         )
 
+    def key(self, row: int) -> forecast_pb2.SeriesKey:
+        """What a series is."""
+        keys = self.snapshot.keys
+        return forecast_pb2.SeriesKey(
+            item=str(keys.item[row]), location=str(keys.location[row]), platform=str(keys.platform[row])
+        )
+
     @cached_property
     def keys(self) -> list[bytes]:
         """The encoded key of each row, with the word that it had no history."""
