@@ -105,7 +105,9 @@ def encode_forecasts(
 def encode_groups(heads: list[bytes], mean_GT: Floats, quantiles_GTQ: Floats) -> list[bytes | memoryview]:
     """The fields `groups` of an `AggregateForecastResponse`; heads are the groups' other fields, encoded."""
     means, mean_size = _rows(mean_GT)
-    quantiles, quantile_size = _rows(quantiles_GTQ.reshape(len(mean_GT), -1))
+    quantiles, quantile_size = _rows(
+        quantiles_GTQ.reshape(len(mean_GT), mean_GT.shape[1] * quantiles_GTQ.shape[2])
+    )
     mean_head = _GROUP_MEAN + varint(mean_size)
     quantile_head = _GROUP_QUANTILES + varint(quantile_size)
     fixed = len(mean_head) + mean_size + len(quantile_head) + quantile_size
