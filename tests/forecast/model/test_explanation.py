@@ -94,7 +94,7 @@ def test_parts_sum_to_the_forecast(seed: int) -> None:
 
 
 def test_windows_that_end_together_are_explained_as_each_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The slow, plain way: an end for each window. It adds in another order, so nothing is rounded to bf16."""
+    """The slow, plain way: an end for each window. It adds in another order: nothing is rounded to bf16."""
     monkeypatch.setattr(ensemble, "has_bf16", lambda _device: False)
     panel = random_panel(2)
     forecaster = wild_forecaster(panel, small_config("day"))
