@@ -6,148 +6,18 @@ from __future__ import annotations
 
 import logging
 import threading
-import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from functools import cached_property
-from typing import Final
 
-import numpy as np
-from numpy.typing import NDArray
-from surgecast.v1 import forecast_pb2, model_pb2, source_pb2
-
-from forecast.demand.panel import STEP
 from forecast.errors import BusyError, IntegrityError, NotFoundError, SurgecastError
 from forecast.home import Home
-from forecast.quantiles import LEVELS
 from forecast.snapshot import Pointer, Snapshot
 from forecast.snapshot.rollback import roll_back
-from serving import wire
-from serving.near import Neighbours
 from serving.operation.schema import check_schema
+from serving.served import Refused, Served
 from serving.stamp import Stamp, stamp_of
 
 log = logging.getLogger("surgecast.serving")
-
-PERIODS: Final[dict[str, source_pb2.Period.ValueType]] = {
-    "hour": source_pb2.PERIOD_HOUR,
-    "day": source_pb2.PERIOD_DAY,
-    "week": source_pb2.PERIOD_WEEK,
-}
-
-
-@dataclass(frozen=True, kw_only=True)
-class Refused:
-    """A snapshot that should serve and does not."""
-
-    snapshot: str
-    reason: str
-
-
-@dataclass(frozen=True)
-class Served:
-    """One snapshot and what is prepared from it once. A call takes one and answers from it alone.
-
-    stamp: the files as they were just before they were opened. since: when it was opened, in seconds since
-    1970-01-01 00:00 UTC.
-    """
-
-    snapshot: Snapshot
-    stamp: Stamp = ()
-    since: float = field(default_factory=time.time)
-    _heads: dict[int, bytes] = field(default_factory=dict)
-
-    @cached_property
-    def source(self) -> source_pb2.Source:
-        """What every reply names."""
-        manifest = self.snapshot.manifest
-        return source_pb2.Source(
-            model_version=manifest.model_version,
-            snapshot_id=manifest.id,
-            origin_seconds=seconds(manifest.origin),
-            period=PERIODS[manifest.period],
-            period_seconds=int(STEP[manifest.period] // np.timedelta64(1, "s")),
-        )
-
-    @cached_property
-    def keys(self) -> list[bytes]:
-        """The encoded key of each row, with the word that it had no history."""
-        rows = zip(self.snapshot.index, self.snapshot.no_history_S.tolist(), strict=True)
-        return [wire.encode_key(*key, no_history=none) for key, none in rows]
-
-    @cached_property
-    def items(self) -> Neighbours:
-        """The items, to find what was meant by one that is not there."""
-        return Neighbours(self.snapshot.keys.item.tolist())
-
-    @cached_property
-    def events(self) -> list[bytes]:
-        """The encoded events of each group of series."""
-        n_groups = int(self.snapshot.group_S.max()) + 1
-        spans: list[list[forecast_pb2.EventSpan]] = [[] for _ in range(n_groups)]
-        for span in self.snapshot.spans:
-            message = forecast_pb2.EventSpan(
-                name=span.name,
-                kind=span.kind,
-                phase=span.phase,
-                start_seconds=seconds(span.start),
-                end_seconds=seconds(span.end),
-                intensity=span.intensity,
-            )
-            for group in span.groups:
-                spans[group].append(message)
-        return [wire.encode_events(of_group) for of_group in spans]
-
-    @cached_property
-    def orders(self) -> dict[int, NDArray[np.intp]]:
-        """The rows in each order of a list of series."""
-        summary = self.snapshot.summary
-        return {
-            forecast_pb2.SERIES_ORDER_UNSPECIFIED: np.arange(len(self.snapshot.keys)),
-            forecast_pb2.SERIES_ORDER_SURGE: np.argsort(-summary.ratio_S, kind="stable"),
-            forecast_pb2.SERIES_ORDER_VOLUME: np.argsort(-summary.total_S, kind="stable"),
-        }
-
-    def head(self, horizon: int) -> bytes:
-        """All fields but the forecasts of a reply with them, encoded; both kinds of reply have them alike."""
-        if horizon not in self._heads:
-            times = [seconds(time) for time in self.snapshot.times[:horizon]]
-            head = forecast_pb2.BatchGetForecastsResponse(
-                source=self.source, time_seconds=times, levels=LEVELS
-            )
-            self._heads[horizon] = head.SerializeToString()
-        return self._heads[horizon]
-
-    def warm(self) -> None:
-        """Prepare everything, so that no call has to."""
-        for _prepared in (self.source, self.keys, self.items, self.events, self.orders):
-            pass
-
-    def describe(self, refused: Refused | None) -> model_pb2.GetServingModelResponse:
-        """What serves, for people and machines."""
-        manifest = self.snapshot.manifest
-        message = model_pb2.GetServingModelResponse(
-            source=self.source,
-            bundle_id=manifest.bundle_id,
-            data_version=manifest.data_version,
-            create_seconds=seconds(np.datetime64(manifest.created.removesuffix("+00:00"), "s")),
-            horizon=manifest.horizon,
-            series_count=manifest.n_series,
-            scenario_count=manifest.n_scenarios,
-            history_periods=manifest.n_history,
-            levels=LEVELS,
-        )
-        if refused is not None:
-            message.refused.snapshot_id = refused.snapshot
-            message.refused.reason = refused.reason
-        return message
-
-
-def seconds(time: np.datetime64) -> int:
-    """A time as seconds since 1970-01-01 00:00."""
-    return int(time.astype("datetime64[s]").astype(np.int64))
-
 
 Check = Callable[[Served], None]
 """Raises IntegrityError or NotFoundError for what must not serve."""
@@ -205,15 +75,16 @@ class SnapshotStore:
         pointer = Pointer.read(self._home)
         self._seen = (pointer, self._stamp(pointer.snapshot))
         try:
-            self._served = self.open(pointer.snapshot)
+            served = self.open(pointer.snapshot)
             self.refused = None
         except (IntegrityError, NotFoundError) as error:
             self._refuse(pointer.snapshot, error)
             if pointer.previous is None:
                 raise
-            self._served = self.open(pointer.previous)
+            served = self.open(pointer.previous)
             log.warning("serving %s, which served before", pointer.previous)
-        return self._served
+        self._put(served)
+        return served
 
     def follow(self, interval: float = 0.25, changed: Callable[[], None] = lambda: None) -> None:
         """Look at the pointer every `interval` seconds in a thread of its own, until `close`; call
@@ -310,8 +181,12 @@ class SnapshotStore:
         else:
             self.refused = None
 
-    def _serve(self, served: Served) -> None:
+    def _put(self, served: Served) -> None:
         self._served = served
+        served.cells.begin()
+
+    def _serve(self, served: Served) -> None:
+        self._put(served)
         self.refused = None
         self._swapped()
         log.info("serving %s", served.snapshot.manifest.id, extra={"snapshot": served.snapshot.manifest.id})

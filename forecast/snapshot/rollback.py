@@ -15,6 +15,7 @@ from typing import Final
 
 from forecast.errors import BusyError, InputError, IntegrityError, NotFoundError
 from forecast.home import Home
+from forecast.snapshot.folders import locked
 from forecast.snapshot.pointer import (
     Pointer,
     manifest_of,
@@ -23,7 +24,6 @@ from forecast.snapshot.pointer import (
     replace_file,
     write_pointer,
 )
-from forecast.snapshot.writer import locked
 
 RECORD_FORMAT: Final = 1
 MAX_REASON: Final = 500

@@ -17,7 +17,8 @@ from forecast.snapshot.rollback import check_reason
 from serving.answers.paging import next_token, page_start
 from serving.call import Call
 from serving.checks import check_name, check_page_size, parse
-from serving.store import SnapshotStore, seconds
+from serving.served import seconds
+from serving.store import SnapshotStore
 
 log = logging.getLogger("surgecast.serving")
 

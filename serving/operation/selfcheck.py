@@ -16,7 +16,7 @@ from forecast.forecasts import Floats
 from forecast.quantiles import LEVELS
 from serving.answers.forecasts import answer_rows
 from serving.operation.schema import sample
-from serving.store import Served
+from serving.served import Served
 
 ROWS: Final = 64
 """Series that are looked at."""

@@ -107,6 +107,26 @@ def test_a_killed_worker_is_not_missed_and_comes_back(workers, publication_means
     assert metric(free_port, "surgecast_calls_total") >= load.calls
 
 
+def test_a_snapshot_that_is_cut_short_while_it_serves_gives_way_to_the_former(
+    workers, own_home, publish_to, free_port
+):
+    first, second = workers.ready["snapshot"], publish_to(1)
+    with Client(workers.address) as client:
+        until(lambda: metric(free_port, "surgecast_swaps_total") == 2)
+        os.truncate(own_home.snapshots_dir / second / "quantiles.npy", 0)
+
+        def answered():
+            try:
+                return client.forecast(**KEY).source.snapshot == first
+            except BusyError:  # the process was killed by its map, and the next one is not there yet
+                return False
+
+        until(answered, 30)
+        assert "quantiles.npy: expected" in client.serving_model().refused
+    until(lambda: metric(free_port, "surgecast_workers_serving") >= 1, 30)
+    assert metric(free_port, "surgecast_worker_restarts_total") >= 1
+
+
 @pytest.fixture
 def publication_means(make_publication, workers):
     return {workers.ready["snapshot"]: make_publication(0).forecasts.mean_SH[ROW]}
