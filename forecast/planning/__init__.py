@@ -1,0 +1,1 @@
+"""What a planner derives from the model and its scenarios."""
