@@ -51,7 +51,11 @@ def check_name(name: str, field: str) -> None:
 
 
 def check_horizon(
-    request: forecast_pb2.GetForecastRequest | forecast_pb2.BatchGetForecastsRequest, limit: int
+    request: forecast_pb2.GetForecastRequest
+    | forecast_pb2.BatchGetForecastsRequest
+    | forecast_pb2.SimulateScenarioRequest
+    | forecast_pb2.ForecastNewSeriesRequest,
+    limit: int,
 ) -> int:
     """Periods ahead: the whole horizon when absent."""
     if not request.HasField("horizon"):

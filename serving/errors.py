@@ -6,10 +6,19 @@ from typing import Final
 
 import grpc
 from google.protobuf import any_pb2
+from google.protobuf.message import Message
 from google.rpc import code_pb2, error_details_pb2, status_pb2
 from grpc_status import rpc_status
 
-from forecast.errors import BusyError, InputError, IntegrityError, NotFoundError, SurgecastError, UsageError
+from forecast.errors import (
+    BusyError,
+    InputError,
+    IntegrityError,
+    NotFoundError,
+    PreconditionError,
+    SurgecastError,
+    UsageError,
+)
 
 DOMAIN: Final = "surgecast"
 _CODES: Final[dict[type[SurgecastError], int]] = {
@@ -17,6 +26,7 @@ _CODES: Final[dict[type[SurgecastError], int]] = {
     InputError: code_pb2.INVALID_ARGUMENT,
     NotFoundError: code_pb2.NOT_FOUND,
     IntegrityError: code_pb2.DATA_LOSS,
+    PreconditionError: code_pb2.FAILED_PRECONDITION,
     BusyError: code_pb2.UNAVAILABLE,
 }
 _REASONS: Final[dict[type[SurgecastError], str]] = {
@@ -24,20 +34,21 @@ _REASONS: Final[dict[type[SurgecastError], str]] = {
     InputError: "INPUT",
     NotFoundError: "NOT_FOUND",
     IntegrityError: "INTEGRITY",
+    PreconditionError: "PRECONDITION",
     BusyError: "BUSY",
 }
-_FIELD_ERRORS: Final = (InputError, NotFoundError, IntegrityError, BusyError)
+_FIELD_ERRORS: Final = (InputError, NotFoundError, IntegrityError, PreconditionError, BusyError)
 RETRIED: Final = "UNAVAILABLE"
 """The status after which a client may ask again."""
 
 
 def to_status(error: SurgecastError) -> status_pb2.Status:
     """The status that a caller sees: ErrorInfo always, the field of an invalid request, the thing
-    that is not found.
+    that is not found, when to ask again.
     """
     kind = next((known for known in _CODES if isinstance(error, known)), UsageError)
     info = error_details_pb2.ErrorInfo(reason=_REASONS[kind], domain=DOMAIN)
-    details = [info]
+    details: list[Message] = [info]
     if isinstance(error, _FIELD_ERRORS):
         info.metadata.update({"field": error.field, "expected": error.expected, "found": error.found})
         details += _about_field(error)
@@ -50,8 +61,8 @@ def to_status(error: SurgecastError) -> status_pb2.Status:
 
 
 def _about_field(
-    error: InputError | NotFoundError | IntegrityError | BusyError,
-) -> list[error_details_pb2.BadRequest]:
+    error: InputError | NotFoundError | IntegrityError | PreconditionError | BusyError,
+) -> list[Message]:
     text = f"expected {error.expected}, found {error.found}"
     if isinstance(error, InputError):
         request = error_details_pb2.BadRequest()
@@ -63,6 +74,10 @@ def _about_field(
                 resource_type="surgecast.v1.Series", resource_name=error.field, description=text
             )
         ]
+    if isinstance(error, BusyError) and error.retry_s > 0:
+        retry = error_details_pb2.RetryInfo()
+        retry.retry_delay.FromNanoseconds(round(error.retry_s * 1e9))
+        return [retry]
     return []
 
 

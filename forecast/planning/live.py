@@ -34,14 +34,13 @@ from forecast.model.priors import prior_lift
 from forecast.model.tensors import PanelTensors, build_tensors
 from forecast.model.usual import usual_memory
 from forecast.model.windows import gather_windows
+from forecast.planning import MAX_MOVE
 from forecast.planning.prices import PriceLevels
 from forecast.planning.rows import AskedRows, join, select_past
 
 BLOCK: Final = 16
 """Rows that go through the network at once, always: products of other shapes are rounded differently, and an
 answer must not depend on what it was computed with."""
-MAX_MOVE: Final = 60
-"""Days that an event may be moved by."""
 NOBODY: Final = "\x1e"
 """A key that no series has."""
 
