@@ -142,8 +142,9 @@ def _changed_calendar(live: LiveModel, group: int, changes: Sequence[EventChange
         )
     calendar = live.calendar(one, moved_E)
     kinds = {change.kind for change in changes}
-    analog_L = calendar.analog_GL[0].cpu().numpy()
-    return _Changed(calendar, _forgotten(live, one, analog_L, kinds))
+    before_H = _remembering(live, grid.intensity_GLE[group], live.base.analog_GL[group], kinds)
+    after_H = _remembering(live, one.intensity_GLE[0], calendar.analog_GL[0], kinds)
+    return _Changed(calendar, after_H & ~before_H)
 
 
 def _apply(grid: EventGrid, change: EventChange, first: int) -> None:
@@ -174,20 +175,20 @@ def _shifted(values_L: Floats, first: int, by: int, nothing: float) -> Floats:
     return result
 
 
-def _forgotten(
-    live: LiveModel, grid: EventGrid, analog_L: NDArray[np.int64], kinds: set[str]
+def _remembering(
+    live: LiveModel, strength_LE: Floats, analog_L: torch.Tensor, kinds: set[str]
 ) -> NDArray[np.bool_]:
-    """(H,) the periods of the horizon whose analog lies at an event of the changed kinds, when now no event
-    is on near them."""
+    """(H,) the periods of the horizon whose analog lies at an event of these kinds, when now no event is on
+    near them."""
     n, reach = live.outline.n_periods, live.config.patch // 2
-    now_L = _near((grid.intensity_GLE[0] > 0).any(axis=1), reach)
-    result = np.zeros(live.horizon, np.bool_)
     ahead = slice(n, n + live.horizon)
+    analog_H = analog_L[ahead].cpu().numpy()
+    now_H = _near((strength_LE > 0).any(axis=1), reach)[ahead]
+    result = np.zeros(live.horizon, np.bool_)
     for kind in kinds:
-        of_its = [e for e, name in enumerate(grid.names) if _kind(name) == kind]
-        then_L = _near((grid.intensity_GLE[0][:, of_its] > 0).any(axis=1), reach)
-        analog_H = analog_L[ahead]
-        result |= (analog_H >= 0) & then_L[np.maximum(analog_H, 0)] & ~now_L[ahead]
+        of_its = [e for e, name in enumerate(live.outline.events.names) if _kind(name) == kind]
+        then_L = _near((strength_LE[:, of_its] > 0).any(axis=1), reach)
+        result |= (analog_H >= 0) & then_L[np.maximum(analog_H, 0)] & ~now_H
     return result
 
 

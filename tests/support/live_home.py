@@ -75,8 +75,6 @@ def publish_bundle(home: Home, bundle: Bundle, version: str = "1") -> str:
     bundle.save(home.bundles_dir / bundle.bundle_id)
     panel = panel_of(home)
     forecasts = Forecaster(bundle, "cpu")(panel, HORIZON)
-    snapshot = write_snapshot(
-        home, forecasts, panel, bundle_id=bundle.bundle_id, model_version=version
-    )
+    snapshot = write_snapshot(home, forecasts, panel, bundle_id=bundle.bundle_id, model_version=version)
     move_pointer(home, snapshot)
     return snapshot
