@@ -6,7 +6,9 @@ SurgecastError
 ├── NotFoundError       a series, snapshot, bundle or file that is not there       exit status 1
 ├── IntegrityError      stored bytes are not what was written (hash, format)       exit status 1
 ├── PreconditionError   what it takes is not set up here                           exit status 1
-└── BusyError           somebody else holds it: a port, a lock                     exit status 1
+├── BusyError           somebody else holds it: a port, a lock                     exit status 1
+├── OverloadError       more is asked for than is worked on; says when to retry    exit status 1
+└── LateError           the caller has stopped waiting, or the time is over        exit status 1
 
 A message names the field, what was expected and what was found. gRPC status codes are chosen from these
 classes in one interceptor (`serving/`), exit statuses in one place (`forecast/cli/main.py`).
@@ -59,3 +61,15 @@ class BusyError(_FieldError):
     def __init__(self, field: str, *, expected: str, found: str, retry_s: float = 0.0) -> None:
         super().__init__(field, expected=expected, found=found)
         self.retry_s = retry_s
+
+
+class OverloadError(_FieldError):
+    """More is asked for than is worked on. `retry_s`: seconds after which asking again may succeed."""
+
+    def __init__(self, field: str, *, expected: str, found: str, retry_s: float = 1.0) -> None:
+        super().__init__(field, expected=expected, found=found)
+        self.retry_s = retry_s
+
+
+class LateError(_FieldError):
+    """The caller has stopped waiting, or the time that a call may take is over."""

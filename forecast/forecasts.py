@@ -6,11 +6,12 @@ Letters: S series, H horizon, Q quantile levels (`forecast.quantiles.LEVELS`), K
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from forecast.demand.panel import STEP, Period, SeriesKeys
+from forecast.demand.panel import STEP, Panel, Period, SeriesKeys
 from forecast.errors import InputError
 from forecast.quantiles import LEVELS
 
@@ -76,6 +77,13 @@ class Forecasts:
     def scenarios(self, rows: NDArray[np.intp] | slice) -> Floats:
         """Joint demand scenarios of some series, (n, H, K), units; their mean over K is `mean_SH`."""
         return expand(self.mean_SH[rows], self.quantiles_SHQ[rows], self.ranks_SHK[rows])
+
+
+class ForecastPart(NamedTuple):
+    """Forecasts of a run of neighbouring series, and the panel of these series that they continue."""
+
+    forecasts: Forecasts
+    panel: Panel
 
 
 def expand(mean_SH: Floats, quantiles_SHQ: Floats, ranks_SHK: NDArray[np.uint8]) -> Floats:

@@ -14,7 +14,9 @@ from forecast.errors import (
     BusyError,
     InputError,
     IntegrityError,
+    LateError,
     NotFoundError,
+    OverloadError,
     PreconditionError,
     SurgecastError,
     UsageError,
@@ -28,6 +30,8 @@ _CODES: Final[dict[type[SurgecastError], int]] = {
     IntegrityError: code_pb2.DATA_LOSS,
     PreconditionError: code_pb2.FAILED_PRECONDITION,
     BusyError: code_pb2.UNAVAILABLE,
+    OverloadError: code_pb2.RESOURCE_EXHAUSTED,
+    LateError: code_pb2.DEADLINE_EXCEEDED,
 }
 _REASONS: Final[dict[type[SurgecastError], str]] = {
     UsageError: "USAGE",
@@ -36,8 +40,21 @@ _REASONS: Final[dict[type[SurgecastError], str]] = {
     IntegrityError: "INTEGRITY",
     PreconditionError: "PRECONDITION",
     BusyError: "BUSY",
+    OverloadError: "OVERLOAD",
+    LateError: "LATE",
 }
-_FIELD_ERRORS: Final = (InputError, NotFoundError, IntegrityError, PreconditionError, BusyError)
+FieldError = (
+    InputError | NotFoundError | IntegrityError | PreconditionError | BusyError | OverloadError | LateError
+)
+_FIELD_ERRORS: Final[tuple[type[FieldError], ...]] = (
+    InputError,
+    NotFoundError,
+    IntegrityError,
+    PreconditionError,
+    BusyError,
+    OverloadError,
+    LateError,
+)
 RETRIED: Final = "UNAVAILABLE"
 """The status after which a client may ask again."""
 
@@ -60,9 +77,7 @@ def to_status(error: SurgecastError) -> status_pb2.Status:
     return status
 
 
-def _about_field(
-    error: InputError | NotFoundError | IntegrityError | PreconditionError | BusyError,
-) -> list[Message]:
+def _about_field(error: FieldError) -> list[Message]:
     text = f"expected {error.expected}, found {error.found}"
     if isinstance(error, InputError):
         request = error_details_pb2.BadRequest()
@@ -74,7 +89,7 @@ def _about_field(
                 resource_type="surgecast.v1.Series", resource_name=error.field, description=text
             )
         ]
-    if isinstance(error, BusyError) and error.retry_s > 0:
+    if isinstance(error, (BusyError, OverloadError)) and error.retry_s > 0:
         retry = error_details_pb2.RetryInfo()
         retry.retry_delay.FromNanoseconds(round(error.retry_s * 1e9))
         return [retry]

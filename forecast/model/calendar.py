@@ -56,7 +56,7 @@ class Moved(NamedTuple):
 def analog_periods(
     events_GLE: Floats,
     *,
-    horizon: int,
+    least: int,
     year: int,
     reach: int,
     borrowed_GLE: Floats | None = None,
@@ -65,8 +65,9 @@ def analog_periods(
     """(G, L) index of the past period most like each period: the same place around the same event last time,
     else a year before.
 
-    Always at least `horizon` before the period, so that it has been observed at every origin that asks; -1
-    where the past does not reach. Where events overlap, the nearer one decides, then the stronger.
+    Always at least `least` periods before the period (`year` is no less), so that it and what is read around
+    it have been observed at every origin that asks; -1 where the past does not reach. Where events overlap,
+    the nearer one decides, then the stronger.
 
     borrowed_GLE: events of other kinds, at the channels of the kinds that they are like: the periods around
     one resemble those around the last event of that kind, at whatever time of the year it was.
@@ -79,9 +80,9 @@ def analog_periods(
         best = np.full(n, np.inf)
         for e in range(n_events):
             shift = (n, 0) if moved is None else (moved.first, int(moved.by_E[e]))
-            _follow_event(events_GLE[g, :, e], result[g], best, (horizon, year, reach), shift)
+            _follow_event(events_GLE[g, :, e], result[g], best, (least, year, reach), shift)
             if borrowed_GLE is not None:
-                _follow_like(events_GLE[g, :, e], borrowed_GLE[g, :, e], result[g], best, horizon, reach)
+                _follow_like(events_GLE[g, :, e], borrowed_GLE[g, :, e], result[g], best, least, reach)
     result[result < 0] = -1
     return result
 
@@ -95,14 +96,14 @@ def _follow_event(
 ) -> None:
     """Point the periods around each occurrence to the same place around the one before (in place).
 
-    spans: horizon, year and reach. moved: from which period on occurrences were moved, and by how much.
+    spans: least, year and reach. moved: from which period on occurrences were moved, and by how much.
     """
-    (horizon, year, reach), (moved_from, by) = spans, moved
+    (least, year, reach), (moved_from, by) = spans, moved
     starts, ends = _runs(strength_L)
     for i in range(1, len(starts)):
         gap = starts[i] - starts[i - 1]
         given = gap - by if starts[i] >= moved_from else gap
-        if gap < horizon or abs(given - year) > 0.15 * year:
+        if gap < least or abs(given - year) > 0.15 * year:
             continue
         _point_back(strength_L, (starts[i], ends[i]), gap, analog_L, best_L, reach)
 
@@ -112,13 +113,13 @@ def _follow_like(
     borrowed_L: Floats,
     analog_L: NDArray[np.int64],
     best_L: NDArray[np.float64],
-    horizon: int,
+    least: int,
     reach: int,
 ) -> None:
     """Point the periods around each borrowing event to the same place around the last own one (in place)."""
     own, _ = _runs(own_L)
     for start, end in zip(*_runs(borrowed_L), strict=True):
-        earlier = own[own <= start - horizon]
+        earlier = own[own <= start - least]
         if len(earlier):
             _point_back(borrowed_L, (start, end), start - earlier[-1], analog_L, best_L, reach)
 

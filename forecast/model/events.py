@@ -41,7 +41,7 @@ def event_features(
     borrowed_GLE = borrowed_events(events, known, n)
     analog_GL = analog_periods(
         own_GLE,
-        horizon=config.horizon,
+        least=config.analog_gap,
         year=config.year,
         reach=config.event_reach,
         borrowed_GLE=borrowed_GLE,

@@ -19,7 +19,6 @@ from forecast.demand.events.grid import event_grid
 from forecast.demand.panel import Floats, Panel, SeriesKeys
 from forecast.model.groups import DEPARTMENT, ITEM, LOCATION, PLACE
 from forecast.planning.live import Calendar, LiveModel
-from forecast.planning.prices import mean_log
 from forecast.planning.rows import AskedRows
 
 UNKNOWN = -1
@@ -79,9 +78,10 @@ class NewSeriesRows:
             groups_1G[0, group] = self._groups[group].get(name, int(groups_1G[0, group]))
         groups_1G[0, PLACE] = self._places.get(place, int(groups_1G[0, PLACE]))
         unions_12[0, 0] = self._unions.get(place, int(unions_12[0, 0]))
+        prices_A = live.schema.mean_prices(panel, live.horizon)[0].tolist()
         levels = [
-            live.prices.of_new(name, department, float(mean_log(panel.known[name])[0]))
-            for name in live.prices.names
+            live.prices.of_new(name, department, price)
+            for name, price in zip(live.prices.names, prices_A, strict=True)
         ]
         known_1PF = live.schema.standardise(panel, live.horizon)
         calendar, group = self._calendar(new, panel)

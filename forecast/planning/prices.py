@@ -1,6 +1,6 @@
 """How dear a series is beside its like, for prices that are not in the panel.
 
-Letters: S series, P periods with known features, R rows, A prices.
+Letters: S series, A prices.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from forecast.demand.panel import Floats, Panel
+from forecast.demand.panel import Panel
 from forecast.model.schema import FeatureSchema
 
 LIMIT = 3.0
@@ -20,12 +20,12 @@ class PriceLevels:
 
     def __init__(self, panel: Panel, schema: FeatureSchema, horizon: int) -> None:
         """As `FeatureSchema.price_levels` reads them."""
+        prices_SA = schema.mean_prices(panel, horizon)
         self.names = tuple(feature.name for feature in schema.known if feature.relative)
         first = next(iter(panel.statics.values()), np.zeros(panel.n_series, np.str_))
         departments, department_S = np.unique(first, return_inverse=True)
         self._sorted: dict[tuple[str, str], NDArray[np.float64]] = {}
-        for name in self.names:
-            log_S = mean_log(panel.known[name][:, : panel.n_periods + horizon])
+        for name, log_S in zip(self.names, prices_SA.T, strict=True):
             for number, department in enumerate(departments.tolist()):
                 of_its_S = log_S[(department_S == number) & np.isfinite(log_S)]
                 self._sorted[name, str(department)] = np.sort(of_its_S)
@@ -42,13 +42,3 @@ class PriceLevels:
 
         median = (merged((n - 1) // 2) + merged(n // 2)) / 2
         return float(np.clip(log_price - median, -LIMIT, LIMIT))
-
-
-def mean_log(values_SP: Floats) -> NDArray[np.float64]:
-    """(S,) logs of the mean prices of some series; NaN where none is known."""
-    there_SP = np.isfinite(values_SP) & (values_SP > 0)
-    total_S: NDArray[np.float64] = np.sum(values_SP, axis=1, where=there_SP, dtype=np.float64)
-    log_S: NDArray[np.float64] = np.full(len(values_SP), np.nan)
-    known_S = there_SP.any(axis=1)
-    log_S[known_S] = np.log(total_S[known_S] / there_SP[known_S].sum(axis=1))
-    return log_S

@@ -20,8 +20,13 @@ from numpy.typing import NDArray
 
 from forecast.demand.panel import EventGrid, Floats
 from forecast.planning.live import Calendar, LiveModel
-from forecast.planning.prices import LIMIT, mean_log
+from forecast.planning.prices import LIMIT
 from forecast.planning.rows import AskedRows, join
+
+MOST = 1e12
+"""Of a feature's value after all changes."""
+LEAST_LIFT = 0.01
+"""Of an event that is made many times as strong and lowers demand."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,19 +86,18 @@ def _with_features(
     for change in changes:
         ahead_RH = known[change.name][:, first + change.first : first + change.stop]
         ahead_RH[:] = ahead_RH * change.value if change.multiply else change.value
-    known_RPF = live.schema.standardise(replace(panel, known=known), live.horizon)
+        np.clip(ahead_RH, -MOST, MOST, out=ahead_RH)
+    after = replace(panel, known=known)
+    half_RPF = torch.from_numpy(live.schema.standardise(after, live.horizon)).to(rows.known_RPF)
     level_RA = rows.price_level_RA.clone()
-    for a, name in enumerate(live.prices.names):
-        if any(change.name == name for change in changes):
-            before_R, after_R = mean_log(panel.known[name][:, :n]), mean_log(known[name])
-            for r, (before, after) in enumerate(zip(before_R.tolist(), after_R.tolist(), strict=True)):
-                if np.isfinite(before):
-                    level = float(level_RA[r, a]) + after - before
-                    level_RA[r, a] = min(max(level, -LIMIT), LIMIT)
-                else:
-                    level_RA[r, a] = live.prices.of_new(name, live.department(series_R[r]), after)
-    device = live.tensors.device
-    half_RPF = torch.from_numpy(known_RPF).to(device=device, dtype=rows.known_RPF.dtype)
+    prices = [live.schema.mean_prices(one, live.horizon).tolist() for one in (panel, after)]
+    for r, (before_A, after_A) in enumerate(zip(*prices, strict=True)):
+        for a, name in enumerate(live.prices.names):
+            if np.isfinite(before_A[a]):
+                level = float(level_RA[r, a]) + after_A[a] - before_A[a]
+                level_RA[r, a] = min(max(level, -LIMIT), LIMIT)
+            else:
+                level_RA[r, a] = live.prices.of_new(name, live.department(series_R[r]), after_A[a])
     return replace(rows, known_RPF=half_RPF, price_level_RA=level_RA)
 
 
@@ -153,25 +157,24 @@ def _apply(grid: EventGrid, change: EventChange, first: int) -> None:
         if _kind(name) != change.kind:
             continue
         strength_L = grid.intensity_GLE[0, :, e]
-        strength_L[first:] = _shifted(strength_L, first, change.move, 0.0) * change.strength
+        going_on = first > 0 and bool((strength_L[first - 1 : first + 1] > 0).all())
+        strength_L[first:] = _shifted(strength_L[first:], change.move, 0.0, going_on) * change.strength
         if grid.lift_GLE is not None:
             lift_L = grid.lift_GLE[0, :, e]
-            lift_L[first:] = 1 + (_shifted(lift_L, first, change.move, 1.0) - 1) * change.strength
-            np.maximum(lift_L, 1e-3, out=lift_L)
+            moved_L = _shifted(lift_L[first:], change.move, np.nan, going_on)
+            lift_L[first:] = np.maximum(1 + (moved_L - 1) * change.strength, LEAST_LIFT)
 
 
-def _shifted(values_L: Floats, first: int, by: int, nothing: float) -> Floats:
-    """The values from `first` on, moved; `nothing` comes in from the far end, and from the near one what is
-    on at both sides of the origin, else `nothing`."""
-    ahead_L = values_L[first:]
-    result = np.full_like(ahead_L, nothing)
-    n = len(ahead_L)
-    if by >= 0:
-        result[by:] = ahead_L[: max(n - by, 0)]
-        if n and first and values_L[first - 1] != nothing and ahead_L[0] != nothing:
-            result[:by] = ahead_L[0]
-    else:
+def _shifted(ahead_L: Floats, by: int, nothing: float, going_on: bool) -> Floats:
+    """The values moved; `nothing` comes in from the ends, from the near one the first value where it goes
+    on."""
+    result, n = np.full_like(ahead_L, nothing), len(ahead_L)
+    if by < 0:
         result[: max(n + by, 0)] = ahead_L[-by:]
+        return result
+    result[by:] = ahead_L[: max(n - by, 0)]
+    if going_on:
+        result[:by] = ahead_L[0]
     return result
 
 
@@ -183,20 +186,20 @@ def _remembering(
     n, reach = live.outline.n_periods, live.config.patch // 2
     ahead = slice(n, n + live.horizon)
     analog_H = analog_L[ahead].cpu().numpy()
-    now_H = _near((strength_LE > 0).any(axis=1), reach)[ahead]
+    now_H = _near(strength_LE, reach)[ahead]
     result = np.zeros(live.horizon, np.bool_)
     for kind in kinds:
         of_its = [e for e, name in enumerate(live.outline.events.names) if _kind(name) == kind]
-        then_L = _near((strength_LE[:, of_its] > 0).any(axis=1), reach)
+        then_L = _near(strength_LE[:, of_its], reach)
         result |= (analog_H >= 0) & then_L[np.maximum(analog_H, 0)] & ~now_H
     return result
 
 
-def _near(on_L: NDArray[np.bool_], reach: int) -> NDArray[np.bool_]:
-    """Where it is on within `reach` periods before or after."""
-    running = np.concatenate([[0], np.cumsum(on_L)])
-    place = np.arange(len(on_L))
-    first, stop = np.maximum(place - reach, 0), np.minimum(place + reach + 1, len(on_L))
+def _near(strength_LE: Floats, reach: int) -> NDArray[np.bool_]:
+    """(L,) where an event is on within `reach` periods before or after."""
+    running = np.concatenate([[0], np.cumsum(np.any(strength_LE > 0, axis=1))])
+    place = np.arange(len(strength_LE))
+    first, stop = np.maximum(place - reach, 0), np.minimum(place + reach + 1, len(place))
     near_L: NDArray[np.bool_] = running[stop] > running[first]
     return near_L
 

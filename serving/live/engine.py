@@ -106,7 +106,8 @@ class LiveEngine:
                 self._loader.start()
 
     def ask(self, live: Live, rows: AskedRows, call: Call) -> Answer:
-        """Put a question to the model and wait for the answer. Raises BusyError when there are too many."""
+        """Put a question to the model and wait for the answer. Raises OverloadError when too many
+        wait."""
         if self._queue is None:
             raise BusyError(FIELD, expected="a started server", found="one that starts", retry_s=WARMING_S)
         return self._queue.submit(_Question(live.model, rows), rows=rows.n_rows, call=call).result()

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from itertools import count
 from typing import Final, Generic, TypeVar
 
-from forecast.errors import BusyError, SurgecastError, UsageError
+from forecast.errors import BusyError, LateError, OverloadError, SurgecastError, UsageError
 from serving.call import Call
 
 log = logging.getLogger("surgecast.serving")
@@ -88,7 +88,7 @@ class BatchQueue(Generic[Question, Answer]):
     def submit(self, question: Question, *, rows: int, call: Call) -> Future[Answer]:
         """Put a question about `rows` series in; its future is always completed.
 
-        Raises BusyError when the queue is full or closed.
+        Raises OverloadError when the queue is full, BusyError when it is closed.
         """
         with self._changed:
             if self._closed:
@@ -98,7 +98,7 @@ class BatchQueue(Generic[Question, Answer]):
             if len(self._waiting) >= self._config.size:
                 retry_s = max(len(self._waiting) * self._pace_s / 2, 0.1)
                 expected = f"at most {self._config.size} questions that wait"
-                raise BusyError("live model", expected=expected, found="as many", retry_s=retry_s)
+                raise OverloadError("live model", expected=expected, found="as many", retry_s=retry_s)
             now = time.monotonic()
             waiting = _Waiting[Question, Answer](
                 turn=now + PATIENCE_S * rows,
@@ -159,7 +159,7 @@ class BatchQueue(Generic[Question, Answer]):
             self._waiting = [one for one in self._waiting if one.number not in numbers]
             heapq.heapify(self._waiting)
         for one in gone:
-            error = BusyError("live model", expected="an answer in time", found="a caller that has gone")
+            error = LateError("live model", expected="an answer in time", found="a caller that has gone")
             one.future.set_exception(error)
 
     def _answer(self, batch: Sequence[_Waiting[Question, Answer]]) -> None:

@@ -116,6 +116,12 @@ def test_changes_act_where_they_are_said_to(channel, keys):
     assert np.flatnonzero(some).tolist() == [3, 4, 5]
 
 
+def test_changes_that_go_too_far_stay_numbers(channel, keys):
+    huge = [pb.Change(feature=pb.FeatureChange(name=name, multiply=1e9)) for name in ("price", "discount")]
+    answer = ask(channel, "SimulateScenario", pb.SimulateScenarioRequest(keys=keys[:2], changes=huge * 16))
+    assert np.isfinite([pair.changed.mean for pair in answer.forecasts]).all()
+
+
 def test_an_event_is_moved_and_taken_away(channel, keys):
     gone = pb.Change(event=pb.EventChange(kind="double-11", multiply_intensity=0))
     for changes in ([MOVED], [gone], [MOVED, gone, CHEAPER]):

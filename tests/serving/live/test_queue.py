@@ -8,7 +8,7 @@ from concurrent.futures import Future
 
 import pytest
 
-from forecast.errors import BusyError, InputError, UsageError
+from forecast.errors import BusyError, InputError, LateError, OverloadError, UsageError
 from serving.call import Call
 from serving.live.queue import BatchQueue, QueueConfig
 
@@ -87,7 +87,7 @@ def test_questions_that_nobody_waits_for_never_reach_the_model(model, queue, cal
     dropped, wanted = queue.submit(5, rows=1, call=call), queue.submit(6, rows=1, call=HERE)
     model.may_go.set()
     assert wanted.result(10) == 36
-    with pytest.raises(BusyError, match="gone"):
+    with pytest.raises(LateError, match="gone"):
         dropped.result(10)
     assert model.batches == [[0], [6]]
 
@@ -95,7 +95,7 @@ def test_questions_that_nobody_waits_for_never_reach_the_model(model, queue, cal
 def test_a_full_queue_says_when_to_come_back(model, queue):
     model.hold(queue)
     answers = [queue.submit(n, rows=1, call=HERE) for n in range(8)]
-    with pytest.raises(BusyError, match="at most 8 questions") as caught:
+    with pytest.raises(OverloadError, match="at most 8 questions") as caught:
         queue.submit(9, rows=1, call=HERE)
     assert caught.value.retry_s > 0
     model.may_go.set()

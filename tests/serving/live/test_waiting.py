@@ -75,7 +75,7 @@ def test_reads_go_on_while_questions_wait_and_too_many_are_refused(running, call
     until(lambda: len(running.live._queue._waiting) == 8)
     with pytest.raises(grpc.RpcError) as caught:
         what_if(timeout=10).result()
-    assert caught.value.code() is grpc.StatusCode.UNAVAILABLE
+    assert caught.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
     assert "at most 8 questions" in caught.value.details()
     assert read()
     model.may_go.set()
