@@ -24,11 +24,12 @@ class PriceLevels:
         self.names = tuple(feature.name for feature in schema.known if feature.relative)
         first = next(iter(panel.statics.values()), np.zeros(panel.n_series, np.str_))
         departments, department_S = np.unique(first, return_inverse=True)
+        ends = np.cumsum(np.bincount(department_S, minlength=len(departments)))[:-1]
         self._sorted: dict[tuple[str, str], NDArray[np.float64]] = {}
         for name, log_S in zip(self.names, prices_SA.T, strict=True):
-            for number, department in enumerate(departments.tolist()):
-                of_its_S = log_S[(department_S == number) & np.isfinite(log_S)]
-                self._sorted[name, str(department)] = np.sort(of_its_S)
+            in_order = log_S[np.lexsort((log_S, department_S))]
+            for department, of_it in zip(departments.tolist(), np.split(in_order, ends), strict=True):
+                self._sorted[name, str(department)] = of_it[np.isfinite(of_it)]
 
     def of_new(self, name: str, department: str, log_price: float) -> float:
         """The level of a series that is not among those of the department, 0 where its price is unknown."""

@@ -96,6 +96,28 @@ def test_a_moved_event_takes_its_memory_with_it(lively: Lively, move: int) -> No
     assert not asked.forgotten_RH[1, coming + move - n]
 
 
+@pytest.mark.parametrize(("move", "strength"), [(2, 1.0), (-1, 0.5), (0, 0.0)])
+def test_what_the_calendar_expects_of_an_unknown_event_moves_with_it(
+    lively: Lively, move: int, strength: float
+) -> None:
+    panel, n = lively.panel, lively.panel.n_periods
+
+    def with_opening(day: int, lift: float) -> Panel:
+        events = panel.events
+        grid = np.concatenate([events.intensity_GLE, np.zeros_like(events.intensity_GLE[:, :, :1])], axis=2)
+        lift_GLE = np.full_like(grid, np.nan)
+        grid[:, n + day, -1], lift_GLE[:, n + day, -1] = 1.0, lift
+        names = (*events.names, "opening/day")
+        return replace(panel, events=replace(events, names=names, intensity_GLE=grid, lift_GLE=lift_GLE))
+
+    live = LiveModel(lively.forecaster.bundle, with_opening(3, 4.0), torch.device("cpu"), ())
+    asked = what_if(live, ROWS, [EventChange(kind="opening", move=move, strength=strength)])
+    (answer,) = live.answer([asked])
+    wanted = published(lively, with_opening(3 + move, 1 + 3 * strength))
+    np.testing.assert_allclose(answer.mean_RH[3:], wanted, rtol=1e-4)
+    assert "opening" in kinds_ahead(live, ROWS)
+
+
 def test_an_event_that_is_taken_away_is_not_remembered(lively: Lively) -> None:
     panel, n = lively.panel, lively.panel.n_periods
     asked = what_if(lively.live, [0], [EventChange(kind="double-11", strength=0.0)])
