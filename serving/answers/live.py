@@ -28,7 +28,7 @@ class LiveAnswers:
         changes = checked_changes(request, live, series)
         from forecast.planning.whatif import what_if
 
-        answer = self.engine.ask(live, what_if(live.model, series, changes), call)
+        answer = live.ask(what_if(live.model, series, changes), call)
         keys = [live.served.keys[row] for row in series]
         both = (slice(None, len(series)), slice(len(series), None))
         baselines, changed = (
@@ -46,7 +46,7 @@ class LiveAnswers:
         live = self.engine.current
         horizon = check_horizon(request, live.model.horizon)
         new = checked_new_series(request, live, horizon)
-        answer = self.engine.ask(live, live.new.row(new), call)
+        answer = live.ask(live.new.row(new), call)
         forecast = wire.encode_forecasts(
             wire.ONE,
             [wire.encode_key(new.item, new.location, new.platform, no_history=True)],

@@ -2,7 +2,8 @@
 
 What answers is one `Live`: a snapshot and the model that made it, on the data that it was made from. While
 that of a new snapshot is loaded the former one goes on answering under its own name, so a swap refuses no
-question and no answer is a mixture. Torch is imported in the thread that loads: reads do not wait for it.
+question and no answer is a mixture; so long there are two in memory. Torch is imported in the thread that
+loads, once there is something to load: reads do not wait for it.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 import numpy as np
@@ -62,9 +63,16 @@ class Live:
     served: Served
     model: LiveModel
     new: NewSeriesRows
+    queue: BatchQueue[Question, Answer]
+
+    def ask(self, rows: AskedRows, call: Call) -> Answer:
+        """Put a question to the model and wait for the answer. Raises OverloadError when too many wait."""
+        return self.queue.submit(Question(self.model, rows), rows=rows.n_rows, call=call).result()
 
 
-class _Question(NamedTuple):
+class Question(NamedTuple):
+    """Rows, and the model that they are of."""
+
     model: LiveModel
     rows: AskedRows
 
@@ -79,7 +87,7 @@ class LiveEngine:
         self._wanted: Served | None = None
         self._news = threading.Condition()
         self._closed = False
-        self._queue: BatchQueue[_Question, Answer] | None = None
+        self._queue: BatchQueue[Question, Answer] | None = None
         self._loader = threading.Thread(target=self._load_wanted, name="live-load", daemon=True)
 
     @property
@@ -102,15 +110,7 @@ class LiveEngine:
             self._wanted = served
             self._news.notify()
             if not self._closed and self._loader.ident is None:
-                self._queue = BatchQueue(_answer, self._config.queue, self._begin)
                 self._loader.start()
-
-    def ask(self, live: Live, rows: AskedRows, call: Call) -> Answer:
-        """Put a question to the model and wait for the answer. Raises OverloadError when too many
-        wait."""
-        if self._queue is None:
-            raise BusyError(FIELD, expected="a started server", found="one that starts", retry_s=WARMING_S)
-        return self._queue.submit(_Question(live.model, rows), rows=rows.n_rows, call=call).result()
 
     def close(self) -> None:
         """Answer what waits, and stop."""
@@ -159,7 +159,7 @@ class LiveEngine:
     def _made(self, served: Served) -> Live:
         former = self._live
         if former is not None and _made_alike(former.served, served):
-            again = Live(served=served, model=former.model, new=former.new)
+            again = replace(former, served=served)
             if _deviation(again) <= DEVIATION:
                 return again
         return self._loaded(served)
@@ -197,7 +197,9 @@ class LiveEngine:
         model = LiveModel(bundle, panel, choose_device(self._config.device), events)
         del panel  # what the model keeps of it, it has packed
         self._check_open()
-        live = Live(served=served, model=model, new=NewSeriesRows(model))
+        if self._queue is None:
+            self._queue = BatchQueue(_answer, self._config.queue, self._begin)
+        live = Live(served=served, model=model, new=NewSeriesRows(model), queue=self._queue)
         if (deviation := _deviation(live)) > DEVIATION:
             found = f"forecasts up to {deviation:.0%} away: calendars changed since; publish again"
             raise _missing(found, expected=f"the forecasts of snapshot {manifest.id}")
@@ -208,7 +210,7 @@ class LiveEngine:
             raise BusyError(FIELD, expected="a running server", found="one that stops")
 
 
-def _answer(questions: Sequence[_Question]) -> list[Answer]:
+def _answer(questions: Sequence[Question]) -> list[Answer]:
     """All questions, those to one model together; two models answer only in the moment of a swap."""
     answers: dict[int, Answer] = {}
     for model in {id(one.model): one.model for one in questions}.values():
