@@ -1,4 +1,5 @@
-"""What a planner derives from the model and its scenarios."""
+"""What a planner derives from scenarios (sums over groups and periods, surges and what drives them) and from
+the model itself (what-ifs, series without history)."""
 
 from typing import Final
 

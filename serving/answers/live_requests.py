@@ -12,10 +12,10 @@ from surgecast.v1 import forecast_pb2
 from forecast.demand.panel import STEP
 from forecast.errors import InputError
 from forecast.planning import MAX_MOVE
-from serving.checks import MAX_LABELS, check_key, check_name
+from serving.answers.periods import starts, step
+from serving.checks import MAX_LABELS, check_key, check_name, check_range
 from serving.live.engine import Live
 from serving.near import unknown
-from serving.store import seconds
 
 if TYPE_CHECKING:
     from forecast.planning.newseries import NewSeries
@@ -114,7 +114,7 @@ def _feature_change(change: forecast_pb2.FeatureChange, live: Live, field: str) 
         raise InputError(field, expected="set or multiply", found="neither")
     value = change.set if how == "set" else change.multiply
     _check_value(value, change.name, live, f"{field}.{how}")
-    first, stop = _steps(change.range, live, f"{field}.range")
+    first, stop = check_range(change.range, starts(live.served), step(live.served), f"{field}.range")
     return FeatureChange(name=change.name, first=first, stop=stop, value=value, multiply=how == "multiply")
 
 
@@ -137,11 +137,11 @@ def _event_change(
         raise InputError(f"{field}.multiply_intensity", expected=expected, found=str(strength))
     if change.move_days == 0 and strength == 1:
         raise InputError(field, expected="move_days or multiply_intensity", found="no change")
-    days, step = np.timedelta64(change.move_days, "D"), STEP[live.served.snapshot.manifest.period]
-    if days % step:
+    days, period = np.timedelta64(change.move_days, "D"), STEP[live.served.snapshot.manifest.period]
+    if days % period:
         expected = "whole weeks: the snapshot is by week"
         raise InputError(f"{field}.move_days", expected=expected, found=f"{change.move_days} days")
-    return EventChange(kind=change.kind, move=int(days // step), strength=strength)
+    return EventChange(kind=change.kind, move=int(days // period), strength=strength)
 
 
 def _check_feature(name: str, live: Live, field: str) -> None:
@@ -156,21 +156,3 @@ def _check_value(value: float, name: str, live: Live, field: str) -> None:
         raise InputError(field, expected=f"a number of -{MAX_VALUE:g} to {MAX_VALUE:g}", found=str(value))
     if value <= 0 and name in live.model.prices.names:
         raise InputError(field, expected="more than 0, as of a price", found=str(value))
-
-
-def _steps(wanted: forecast_pb2.TimeRange, live: Live, field: str) -> tuple[int, int]:
-    """First step of the model's horizon in a range, and the one after its last."""
-    times = [seconds(time) for time in live.served.snapshot.times]
-    end = times[-1] + int(STEP[live.served.snapshot.manifest.period] // np.timedelta64(1, "s"))
-    start = wanted.start_seconds if wanted.HasField("start_seconds") else times[0]
-    if not times[0] <= start < end:
-        expected = f"a time of the horizon ({times[0]}..{end - 1})"
-        raise InputError(f"{field}.start_seconds", expected=expected, found=str(start))
-    stop = wanted.end_seconds if wanted.HasField("end_seconds") else end
-    if not start < stop <= end:
-        expected = f"a time after the start, up to the end of the horizon ({start + 1}..{end})"
-        raise InputError(f"{field}.end_seconds", expected=expected, found=str(stop))
-    first, last = (sum(time < limit for time in times) for limit in (start, stop))
-    if first == last:
-        raise InputError(field, expected="a range in which a period starts", found=f"{start}..{stop}")
-    return first, last

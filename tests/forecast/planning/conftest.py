@@ -1,47 +1,24 @@
-"""A panel whose next event has a predecessor in the history, and a model of random weights."""
-
-from __future__ import annotations
-
-from datetime import date
-from typing import NamedTuple
+"""A published chain of shops, and its scenarios expanded the plain way; a panel that can be asked."""
 
 import numpy as np
 import pytest
-import torch
+from chain import make_chain
 
-from forecast.demand.events.calendars import occurrences
-from forecast.demand.panel import Panel, Period
-from forecast.demand.simulate import SimulationConfig, simulate
-from forecast.model.forecaster import Forecaster
-from forecast.planning.live import LiveModel
-from tests.support.live_home import wild_bundle
-
-ORIGIN = {"hour": date(2024, 1, 1), "day": date(2022, 10, 1), "week": date(2021, 10, 4)}
-PERIODS = {"hour": 24 * 40, "day": 400, "week": 108}
+from forecast.home import Home
+from forecast.snapshot import Snapshot, write_snapshot
+from tests.support.lively import Lively, make
 
 
-class Lively(NamedTuple):
-    panel: Panel
-    forecaster: Forecaster
-    live: LiveModel
+@pytest.fixture(scope="package")
+def snapshot(tmp_path_factory):
+    home = Home(tmp_path_factory.mktemp("chain"))
+    published = write_snapshot(home, *make_chain(), bundle_id="b1", model_version="3")
+    return Snapshot.open(home.snapshots_dir / published)
 
 
-def make(period: Period) -> Lively:
-    panel = simulate(
-        SimulationConfig(
-            n_series=12,
-            n_periods=PERIODS[period],
-            horizon=40,
-            period=period,
-            start=ORIGIN[period],
-            n_locations=3,
-            stock_outs=0.02,
-        )
-    ).panel
-    bundle = wild_bundle(panel)
-    first, last = (panel.time(n).astype("M8[D]").item() for n in (0, panel.events.intensity_GLE.shape[1]))
-    live = LiveModel(bundle, panel, torch.device("cpu"), occurrences("china", first, last))
-    return Lively(panel, Forecaster(bundle, "cpu"), live)
+@pytest.fixture(scope="package")
+def scenarios_SHK(snapshot):
+    return snapshot.scenarios(np.arange(len(snapshot.keys))).astype(np.float64)
 
 
 @pytest.fixture(scope="session")

@@ -12,8 +12,8 @@ from forecast.demand.panel import Panel, SeriesKeys
 from forecast.model.forecaster import Forecaster
 from forecast.planning.live import LiveModel
 from forecast.planning.newseries import NewSeries, NewSeriesRows
-from tests.forecast.planning.conftest import Lively
 from tests.support.live_home import wild_bundle
+from tests.support.lively import HALF, Lively
 
 
 def with_series(panel: Panel, new: NewSeries, labels: dict[str, str]) -> Panel:
@@ -62,7 +62,7 @@ def test_it_is_as_if_it_were_published(lively: Lively, item: str, location: str,
     )
     (answer,) = lively.live.answer([NewSeriesRows(lively.live).row(new)])
     forecasts = lively.forecaster(with_series(panel, new, labels), 14)
-    np.testing.assert_allclose(answer.mean_RH[0], forecasts.mean_SH[-1], rtol=1e-4)
+    np.testing.assert_allclose(answer.mean_RH[0], forecasts.mean_SH[-1], rtol=HALF)
     assert np.mean(answer.quantiles_RHQ[0] != forecasts.quantiles_SHQ[-1]) < 0.02
 
 
@@ -102,4 +102,4 @@ def test_a_panel_without_labels_or_features_has_new_series_too(lively: Lively) -
     )
     (answer,) = live.answer([NewSeriesRows(live).row(new)])
     forecasts = Forecaster(bundle, "cpu")(with_series(panel, new, {}), 14)
-    np.testing.assert_allclose(answer.mean_RH[0], forecasts.mean_SH[-1], rtol=1e-4)
+    np.testing.assert_allclose(answer.mean_RH[0], forecasts.mean_SH[-1], rtol=HALF)

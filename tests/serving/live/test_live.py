@@ -18,6 +18,7 @@ from surgecast.v1 import forecast_pb2 as pb
 
 from forecast.snapshot import Pointer, Snapshot
 from tests.support.live_home import HORIZON, make_home, panel_of, publish_bundle, wild_bundle
+from tests.support.lively import HALF
 
 SERVICE = "/surgecast.v1.ForecastService/"
 RESPONSES = {
@@ -93,10 +94,10 @@ def test_the_baseline_is_the_snapshots_forecast(channel, snapshot, keys):
     assert len(answer.time_seconds) == HORIZON
     assert [pair.baseline.key for pair in answer.forecasts] == keys
     means = np.array([pair.baseline.mean for pair in answer.forecasts])
-    np.testing.assert_allclose(means, snapshot.mean_SH, rtol=1e-3)
+    np.testing.assert_allclose(means, snapshot.mean_SH, rtol=HALF)
     quantiles = np.array([pair.baseline.quantiles for pair in answer.forecasts])
     wanted = snapshot.quantiles(np.arange(len(keys)), HORIZON).reshape(len(keys), -1)
-    assert np.mean(np.abs(quantiles - wanted) > 0.01) < 0.002
+    assert np.mean(np.abs(quantiles - wanted) > 0.01) < 0.01
     changed = np.array([pair.changed.mean for pair in answer.forecasts])
     assert (np.abs(changed / means - 1) > 0.01).any(axis=1).all()
 
@@ -127,7 +128,7 @@ def test_an_event_is_moved_and_taken_away(channel, keys):
     for changes in ([MOVED], [gone], [MOVED, gone, CHEAPER]):
         answer = ask(channel, "SimulateScenario", pb.SimulateScenarioRequest(keys=keys[:2], changes=changes))
         for pair in answer.forecasts:
-            assert not np.allclose(pair.changed.mean, pair.baseline.mean, rtol=1e-3)
+            assert not np.allclose(pair.changed.mean, pair.baseline.mean, rtol=HALF)
 
 
 def test_the_same_question_has_the_same_answer_in_any_company(channel, keys):
@@ -173,7 +174,7 @@ def test_a_new_series_is_forecast_as_publishing_would(home, channel, snapshot, t
     answer = ask(channel, "ForecastNewSeries", request)
     assert answer.forecast.no_history
     assert answer.source.snapshot_id == snapshot.manifest.id
-    np.testing.assert_allclose(answer.forecast.mean, published.mean_SH[row], rtol=1e-3)
+    np.testing.assert_allclose(answer.forecast.mean, published.mean_SH[row], rtol=HALF)
 
 
 def change(**feature):
@@ -200,14 +201,14 @@ NAN, FAR = float("nan"), 1 << 62
         (change(name="price", set=-1), "changes[0].feature.set", "more than 0"),
         (change(name="discount", multiply=1e300), "changes[0].feature.multiply", "1e+300"),
         (
-            change(name="price", set=1, range=pb.TimeRange(start_seconds=0)),
-            "changes[0].feature.range.start_seconds",
-            "horizon",
+            change(name="price", set=1, range=pb.TimeRange(end_seconds=5)),
+            "changes[0].feature.range",
+            "start of one of the periods",
         ),
         (
-            change(name="price", set=1, range=pb.TimeRange(end_seconds=FAR)),
-            "changes[0].feature.range.end_seconds",
-            "horizon",
+            change(name="price", set=1, range=pb.TimeRange(start_seconds=FAR)),
+            "changes[0].feature.range",
+            "start of one of the periods",
         ),
         (event(kind="double-13", move_days=1), "changes[0].event.kind", "double-11"),
         (event(kind="double-11", move_days=61), "changes[0].event.move_days", "-60..60"),
@@ -290,7 +291,7 @@ def test_a_swap_refuses_no_question_and_mixes_nothing(tmp_path, spawn):
         def swapped():
             answer = ask(channel, "SimulateScenario", request)
             np.testing.assert_allclose(
-                answer.forecasts[0].baseline.mean, means[answer.source.snapshot_id], rtol=1e-3
+                answer.forecasts[0].baseline.mean, means[answer.source.snapshot_id], rtol=HALF
             )
             return answer.source.snapshot_id == second
 
