@@ -123,7 +123,7 @@ def _batches(reader: pa.RecordBatchReader) -> Iterator[pa.RecordBatch]:
 def _arrow_errors() -> Iterator[None]:
     try:
         yield
-    except pa.ArrowInvalid as error:
+    except (pa.ArrowInvalid, OSError) as error:  # OSError where it ends too early
         raise IntegrityError("export", expected="an Arrow IPC stream", found=str(error)) from error
 
 
@@ -135,7 +135,6 @@ def _writer(path: Path, schema: pa.Schema, suffix: str) -> Iterator[Callable[[pa
             (f.name, f.type.value_type if pa.types.is_dictionary(f.type) else f.type) for f in schema
         )
     waiting: list[pa.RecordBatch] = []
-
     with _sink(path, schema, suffix) as sink:
 
         def flush() -> None:
