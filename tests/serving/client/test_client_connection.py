@@ -10,11 +10,11 @@ import grpc
 import pytest
 from certificates import Authority
 from google.rpc import code_pb2
+from planner_server import full, refusal, serve
 
 from forecast.errors import BusyError, InputError, SurgecastError, UsageError
 from serving.client import AsyncClient, Client
 from serving.client.connection import Connection
-from tests.serving.client.conftest import full, refusal, serve
 
 KEY = {"item": "i", "location": "L", "platform": "P"}
 

@@ -6,12 +6,12 @@ import numpy as np
 import polars as pl
 import pyarrow as pa
 import pytest
+from planner_server import arrow_pieces, full, source
 from surgecast.v1 import forecast_pb2 as pb
 
 from forecast.errors import BusyError, InputError, IntegrityError
 from serving.client import AsyncClient, Client, SeriesFilter
 from serving.client.arrow import read_export
-from tests.serving.client.conftest import arrow_pieces, full, source
 
 READERS = {".parquet": pl.read_parquet, ".arrow": pl.read_ipc, ".csv": pl.read_csv}
 

@@ -6,6 +6,7 @@ import inspect
 import numpy as np
 import polars as pl
 import pytest
+from planner_server import DAY, LEVELS, ORIGIN, seconds
 from surgecast.v1 import forecast_pb2 as pb
 
 from forecast.errors import InputError
@@ -17,7 +18,6 @@ from serving.client import (
     SeriesFilter,
     to_frame,
 )
-from tests.serving.client.conftest import DAY, LEVELS, ORIGIN, seconds
 
 KEY = ("i", "L", "P")
 
