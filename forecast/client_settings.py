@@ -11,7 +11,7 @@ class ClientSettings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     address: str = Field(
-        default="", description="HOST:PORT of the server to ask; that of [serve], on this machine, when empty."
+        default="", description="HOST:PORT of the server to ask; that of [serve] when empty."
     )
     timeout_s: float = Field(
         default=10.0, gt=0, allow_inf_nan=False, description="Seconds to wait for an answer."
