@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Final
 
 import grpc
@@ -41,6 +42,13 @@ _UNSAID: Final[dict[grpc.StatusCode, tuple[type[BusyError | InputError], str, st
     grpc.StatusCode.UNIMPLEMENTED: (InputError, "a server that has this method", "one of an older release"),
 }
 """What failures without details of ours stand for: the error, what was expected and what was found."""
+_HINTS: Final = {
+    "WRONG_VERSION_NUMBER": "it does not encrypt: --insecure, insecure=True",
+    "CERTIFICATE_VERIFY_FAILED": "its certificate is vouched for by others, or of another name: --ca, ca=",
+    "failed to connect to all addresses; last error: UNAVAILABLE: .*Socket closed": "it hung up: perhaps it"
+    " encrypts (--ca, ca=) or asks for a certificate (--cert and --key, cert= and key=)",
+}
+"""What a person can do about a connection that gRPC describes as on the left."""
 
 
 def to_status(error: SurgecastError) -> status_pb2.Status:
@@ -95,6 +103,7 @@ def from_call(error: grpc.RpcError, address: str) -> SurgecastError:
                 return kind(about["field"], expected=about["expected"], found=about["found"])
             return kind(status.message)
     code, text = error.code(), error.details() or ""
+    text = next((hint for sign, hint in _HINTS.items() if re.search(sign, text)), text)
     if code in _UNSAID:
         made, expected, found = _UNSAID[code]
         return made(f"server {address}", expected=expected, found=f"{found} ({text})" if text else found)

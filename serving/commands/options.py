@@ -99,6 +99,12 @@ def connect(
     insecure: bool,
 ) -> Client:
     """A client for the server that the options name; what they leave open comes from the settings."""
+    import os
+
+    os.environ.setdefault(
+        "GRPC_VERBOSITY", "NONE"
+    )  # else its library writes lines of its own beside our errors
+
     from forecast.settings import load_settings
     from serving.client import Client
 

@@ -155,10 +155,17 @@ def test_both_sides_show_certificates(ask, secured, authority, planner):
 
 def test_a_certificate_of_a_stranger_is_not_believed(ask, secured, authority, tmp_path):
     mine = authority.issue("planner")
-    with pytest.raises(BusyError, match=secured):
+    with pytest.raises(BusyError, match="its certificate is vouched for by others"):
         ask(secured, ca=Authority(tmp_path, "others").ca, cert=mine.cert, key=mine.key, timeout_s=5)
-    with pytest.raises(BusyError, match=secured):
+    with pytest.raises(BusyError, match="asks for a certificate"):
         ask(secured, ca=authority.ca, timeout_s=5)
+
+
+def test_one_side_that_does_not_encrypt_is_told_from_none_at_all(ask, secured, address, authority):
+    with pytest.raises(BusyError, match="it does not encrypt: --insecure"):
+        ask(address, ca=authority.ca, timeout_s=5)
+    with pytest.raises(BusyError, match="perhaps it encrypts"):
+        ask(secured, timeout_s=5)
 
 
 def test_nothing_goes_to_another_machine_in_the_clear():
