@@ -241,6 +241,10 @@ class AsyncClient:
         """As `Client.list_models`."""
         return self._calls.pages(questions.list_models(page_size), timeout_s)
 
+    async def health(self, service: str = "", *, timeout_s: float | None = None) -> str:
+        """As `Client.health`."""
+        return await self._calls.ask(questions.health(service), timeout_s)
+
     async def reload(self, *, timeout_s: float | None = None) -> ServingModel:
         """As `Client.reload`."""
         return await self._calls.ask(questions.reload(), timeout_s)

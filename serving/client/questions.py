@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Final, Generic, NamedTuple, Protocol, Self, TypeVar
 
 from google.protobuf.message import DecodeError, Message
+from grpc_health.v1 import health_pb2
 from surgecast.v1 import forecast_pb2 as pb
 from surgecast.v1 import model_pb2
 
@@ -50,6 +51,7 @@ _SPANS: Final[dict[Span, pb.Aggregation.ValueType]] = {
     "total": pb.AGGREGATION_TOTAL,
 }
 _FORECASTS: Final[str] = pb.DESCRIPTOR.services_by_name["ForecastService"].full_name
+_HEALTH: Final[str] = health_pb2.DESCRIPTOR.services_by_name["Health"].full_name
 _MODELS: Final[str] = model_pb2.DESCRIPTOR.services_by_name["ModelService"].full_name
 
 
@@ -268,6 +270,17 @@ def list_models(page_size: int) -> Question[Page[PublishedModel]]:
         model_pb2.ListModelsRequest(page_size=page_size),
         model_pb2.ListModelsResponse,
         lambda reply: Page(list(map(decoding.published_model, reply.models)), reply.next_page_token),
+    )
+
+
+def health(service: str) -> Question[str]:
+    """`Check` of the health service."""
+    return _question(
+        _HEALTH,
+        "Check",
+        health_pb2.HealthCheckRequest(service=service),
+        health_pb2.HealthCheckResponse,
+        lambda reply: str(health_pb2.HealthCheckResponse.ServingStatus.Name(reply.status)),
     )
 
 

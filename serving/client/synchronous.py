@@ -273,6 +273,10 @@ class Client:
         """The snapshots that could serve, the newest first, fetched page by page as they are read."""
         return self._calls.pages(questions.list_models(page_size), timeout_s)
 
+    def health(self, service: str = "", *, timeout_s: float | None = None) -> str:
+        """The health of a service (all of them when empty) in the words of gRPC: SERVING or NOT_SERVING."""
+        return self._calls.ask(questions.health(service), timeout_s)
+
     def reload(self, *, timeout_s: float | None = None) -> ServingModel:
         """Have the server look at what is published, and say what serves now."""
         return self._calls.ask(questions.reload(), timeout_s)

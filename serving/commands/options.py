@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -15,11 +16,19 @@ if TYPE_CHECKING:
     from forecast.settings import ServeSettings
     from serving.client import Client, SeriesFilter
 
+
+def _quiet_grpc(address: str | None) -> str | None:
+    """Keep gRPC, which is imported later, from writing lines of its own beside our errors."""
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")
+    return address
+
+
 PANEL = "Connection"
 AddressOption = Annotated[
     str | None,
     typer.Option(
         "--address",
+        callback=_quiet_grpc,
         metavar="HOST:PORT",
         help="Server to ask; the one of this home's settings by default.",
         rich_help_panel=PANEL,
@@ -99,12 +108,6 @@ def connect(
     insecure: bool,
 ) -> Client:
     """A client for the server that the options name; what they leave open comes from the settings."""
-    import os
-
-    os.environ.setdefault(
-        "GRPC_VERBOSITY", "NONE"
-    )  # else its library writes lines of its own beside our errors
-
     from forecast.settings import load_settings
     from serving.client import Client
 

@@ -33,6 +33,7 @@ def test_asyncio_gets_what_threads_get(server):
         assert model.source == client.serving_model().source
         assert model.n_series == len(listed)
         assert len(model.levels) == 17
+        assert client.health() == client.health("surgecast.v1.ForecastService") == "SERVING"
 
 
 def test_asyncio_raises_our_errors(server):

@@ -1,5 +1,8 @@
 """How commands reach a server: flags, settings and the environment."""
 
+import subprocess
+import sys
+
 import grpc
 import pytest
 from certificates import Authority
@@ -64,6 +67,14 @@ def test_insecure_overrules_the_certificates_of_the_settings(address, home, plan
     (home / "surgecast.toml").write_text('[client]\nca = "none.pem"\n')
     assert run(["surges", "--home", str(home), "--address", address, "--insecure"]) == 0
     assert len(planner.requests) == 1
+
+
+def test_a_failed_handshake_is_one_line(address, home):
+    ca = Authority(home).ca
+    line = [sys.executable, "-m", "forecast.cli.main", "surges", "--address", address, "--ca", str(ca)]
+    done = subprocess.run(line, capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stdout, len(done.stderr.splitlines())) == (1, "", 1)
+    assert "it does not encrypt: --insecure" in done.stderr
 
 
 @pytest.mark.parametrize(
