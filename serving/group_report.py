@@ -74,7 +74,7 @@ def print_aggregate(answer: AggregateForecast) -> None:
         fan = GroupFan(answer, answer.groups[0])
         width = min(WIDTH, screen.width - MARGIN)
         screen.print(draw_fan(fan, width=width, colour=screen.is_terminal), highlight=False)
-    elif not single:
+    elif len(answer.groups) > 1 and not single:
         whole = span_text(answer.times[0], answer.ends[-1], answer.source.step)
         pairs = zip(answer.groups, totals, strict=True)
         ranked = sorted(pairs, key=lambda pair: -pair[1])

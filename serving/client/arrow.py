@@ -10,7 +10,6 @@ from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-import pyarrow as pa
 from surgecast.v1 import forecast_pb2 as pb
 
 from forecast.errors import InputError, IntegrityError
@@ -19,6 +18,7 @@ from serving.client.types import Exported, ModelFacts
 
 if TYPE_CHECKING:
     import polars as pl
+    import pyarrow as pa
 
 TIMEOUT_S: Final = 600.0
 """Seconds that an export may take unless told otherwise."""
@@ -38,6 +38,8 @@ class Export:
 
 def read_export(pieces: Iterator[pb.ExportForecastsResponse]) -> Export:
     """Begin to read; IntegrityError, here or from `batches`, when the pieces are no Arrow stream."""
+    import pyarrow as pa
+
     first = next(pieces, None)
     if first is None:
         raise IntegrityError("export", expected="an Arrow IPC stream", found="nothing")
@@ -79,6 +81,7 @@ def check_path(path: Path) -> None:
 def export_frame(export: Export) -> pl.DataFrame:
     """All rows of an export as one polars frame."""
     import polars as pl
+    import pyarrow as pa
 
     frame = pl.from_arrow(pa.Table.from_batches(export.batches, export.schema))
     if not isinstance(frame, pl.DataFrame):
@@ -121,6 +124,8 @@ def _batches(reader: pa.RecordBatchReader) -> Iterator[pa.RecordBatch]:
 
 @contextmanager
 def _arrow_errors() -> Iterator[None]:
+    import pyarrow as pa
+
     try:
         yield
     except (pa.ArrowInvalid, OSError) as error:  # OSError where it ends too early
@@ -130,6 +135,8 @@ def _arrow_errors() -> Iterator[None]:
 @contextmanager
 def _writer(path: Path, schema: pa.Schema, suffix: str) -> Iterator[Callable[[pa.RecordBatch], None]]:
     """A function that writes a batch; rows are gathered, so that a file does not consist of crumbs."""
+    import pyarrow as pa
+
     if suffix == ".csv":  # which knows no dictionaries
         schema = pa.schema(
             (f.name, f.type.value_type if pa.types.is_dictionary(f.type) else f.type) for f in schema
@@ -152,6 +159,8 @@ def _writer(path: Path, schema: pa.Schema, suffix: str) -> Iterator[Callable[[pa
 
 
 def _sink(path: Path, schema: pa.Schema, suffix: str) -> Any:
+    import pyarrow as pa
+
     if suffix == ".parquet":
         from pyarrow.parquet import ParquetWriter
 

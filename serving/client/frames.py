@@ -100,7 +100,7 @@ def _time_column(name: str, times: Times) -> pl.Series:
 
 
 def _record(row: SeriesSummary | Surge | EventSummary | PublishedModel) -> dict[str, object]:
-    """Columns of one row; what is nested is spread out, times are Python's."""
+    """Columns of one row; what is nested is spread out, what is not there left out, times are Python's."""
     record: dict[str, object] = {}
     for field in fields(row):
         value = getattr(row, field.name)
@@ -108,7 +108,7 @@ def _record(row: SeriesSummary | Surge | EventSummary | PublishedModel) -> dict[
             record |= {part.name: _plain(getattr(value, part.name)) for part in fields(value)}
         elif isinstance(value, Key):
             record |= value._asdict()
-        elif field.name != "source":
+        elif field.name != "source" and not (value is None or (isinstance(value, tuple) and not value)):
             record[field.name] = _plain(value)
     return record
 

@@ -107,6 +107,7 @@ def test_surges_come_page_by_page(call, planner):
     assert str(surges[0].peak_time) == "2026-11-03T00:00:00"
     frame = to_frame(surges)
     assert frame["item"].to_list() == ["i0", "i1", "i2", "i3", "i4"]
+    assert "values" not in frame.columns
     assert frame["peak_probability"][0] == pytest.approx(0.9)
     assert frame.schema["times"] == pl.List(pl.Datetime("us"))
 
@@ -114,6 +115,7 @@ def test_surges_come_page_by_page(call, planner):
 def test_surges_of_groups_have_no_key(call):
     (surge, *_) = call("surges", ["location"])
     assert (surge.key, surge.values) == (None, ("v0",))
+    assert to_frame([surge]).columns[0] == "values"
 
 
 def test_events(call, planner):
