@@ -195,7 +195,10 @@ def _token(path: Path | None) -> str | None:
     if path is None:
         return None
     try:
-        return path.read_text(encoding="utf-8").strip()
+        token = path.read_text(encoding="utf-8").strip()
     except (OSError, UnicodeDecodeError) as error:
         found = getattr(error, "strerror", None) or str(error)
         raise InputError(str(path), expected="a readable file with a token", found=found) from error
+    if not token:
+        raise InputError(str(path), expected="a readable file with a token", found="an empty one")
+    return token

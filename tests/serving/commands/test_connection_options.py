@@ -77,6 +77,12 @@ def test_a_failed_handshake_is_one_line(address, home):
     assert "it does not encrypt: --insecure" in done.stderr
 
 
+def test_an_empty_token_file_is_no_token(address, home, capsys):
+    (home / "token").write_text("\n")
+    assert run(["surges", "--address", address, "--token-file", str(home / "token")]) == 1
+    assert "token: expected a readable file with a token, found an empty one" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("options", "status", "said"),
     [
