@@ -20,6 +20,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails
 
+from forecast.client_settings import ClientSettings
 from forecast.errors import UsageError
 from forecast.home import Home
 
@@ -118,13 +119,15 @@ class Settings(_Section):
     events: EventsSettings = EventsSettings()
     training: TrainingSettings = TrainingSettings()
     serve: ServeSettings = ServeSettings()
+    client: ClientSettings = ClientSettings()
 
 
-SECTIONS: dict[str, type[_Section]] = {
+SECTIONS: dict[str, type[BaseModel]] = {
     "demand": DemandSettings,
     "events": EventsSettings,
     "training": TrainingSettings,
     "serve": ServeSettings,
+    "client": ClientSettings,
 }
 
 
