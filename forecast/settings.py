@@ -100,6 +100,16 @@ class ServeSettings(_Section):
 
     host: str = Field(default="127.0.0.1", min_length=1, description="Address to listen on.")
     port: int = Field(default=50051, ge=1, le=65535, description="Port to listen on.")
+    live: bool = Field(
+        default=True,
+        description="Answer what-ifs and new series by the model, which takes memory for the demand it read.",
+    )
+    live_device: Literal["auto", "cpu", "cuda"] = Field(
+        default="auto", description="Where the live model computes; auto takes CUDA when it is there."
+    )
+    live_threads: int = Field(
+        default=1, ge=1, le=256, description="Cores that the live model computes on, beside the reads."
+    )
 
 
 class Settings(_Section):

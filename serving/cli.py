@@ -30,6 +30,7 @@ def serve(
 
     from forecast.cli.output import print_json
     from forecast.settings import load_settings
+    from serving.live.engine import LiveConfig
     from serving.server import ServerConfig, run
 
     logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)s %(message)s")
@@ -38,6 +39,7 @@ def serve(
         host=host if host is not None else settings.host,
         port=port if port is not None else settings.port,
         insecure=insecure,
+        live=LiveConfig(on=settings.live, device=settings.live_device, threads=settings.live_threads),
     )
 
     def ready(server: Server) -> None:

@@ -11,7 +11,7 @@ import socket
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 import grpc
@@ -22,7 +22,8 @@ from forecast.errors import BusyError, SurgecastError, UsageError
 from forecast.home import Home
 from serving.call import Call
 from serving.checks import MAX_REQUEST_BYTES
-from serving.interceptors import ErrorInterceptor
+from serving.interceptors import ErrorInterceptor, OwnThreads
+from serving.live.engine import LiveConfig, LiveEngine
 from serving.methods import FORECASTS, MODELS, Method, all_methods
 from serving.store import SnapshotStore
 
@@ -34,6 +35,8 @@ NOT_SERVING: Final = health_pb2.HealthCheckResponse.NOT_SERVING
 PUBLICATION: Final = "surgecast.publication"
 """Name in the health service that is NOT_SERVING while the published snapshot is refused and a former one
 serves; `GetServingModel` says why."""
+LIVE: Final = "surgecast.live"
+"""Name in the health service that is SERVING while what-ifs and new series are answered."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,6 +50,7 @@ class ServerConfig:
         more do not help.
     max_calls: calls in flight, waiting ones included; more are answered RESOURCE_EXHAUSTED.
     grace_s: seconds that calls in flight get to end when the server stops.
+    live: the model that answers what the snapshot does not hold.
     """
 
     host: str = "127.0.0.1"
@@ -55,6 +59,7 @@ class ServerConfig:
     threads: int = 4
     max_calls: int = 1_000
     grace_s: float = 10.0
+    live: LiveConfig = field(default_factory=LiveConfig)
 
     def __post_init__(self) -> None:
         if not 0 <= self.port <= 65_535:
@@ -76,14 +81,15 @@ class Server:
         self.config = config
         self.store = SnapshotStore(home)
         self._health = health.HealthServicer()
-        self._server = _build(self.store, self._health, config)
+        self.live = LiveEngine(home, config.live, self._report_live)
+        self._server = _build(all_methods(self.store, self.live), self._health, config)
         self.port = 0
 
     def start(self) -> None:
         """Begin to serve; BusyError when the port is taken, NotFoundError or IntegrityError when
         nothing can be served.
         """
-        self._set_health(NOT_SERVING, *SERVICES, PUBLICATION)
+        self._set_health(NOT_SERVING, *SERVICES, PUBLICATION, LIVE)
         self.port = self._bind()
         self._server.start()
         try:
@@ -105,6 +111,7 @@ class Server:
         self._health.enter_graceful_shutdown()
         self._server.stop(self.config.grace_s).wait()
         self.store.close()
+        self.live.close()
 
     def _bind(self) -> int:
         address = _join(self.config.host, self.config.port)
@@ -116,6 +123,10 @@ class Server:
 
     def _report_publication(self) -> None:
         self._set_health(SERVING if self.store.refused is None else NOT_SERVING, PUBLICATION)
+        self.live.follow(self.store.current)
+
+    def _report_live(self, ready: bool) -> None:
+        self._set_health(SERVING if ready else NOT_SERVING, LIVE)
 
     def _set_health(
         self, status: health_pb2.HealthCheckResponse.ServingStatus.ValueType, *services: str
@@ -163,10 +174,13 @@ def _signals(*numbers: signal.Signals) -> Iterator[Callable[[], int]]:
         os.close(writer)
 
 
-def _build(store: SnapshotStore, health_servicer: health.HealthServicer, config: ServerConfig) -> grpc.Server:
+def _build(
+    methods: list[Method], health_servicer: health.HealthServicer, config: ServerConfig
+) -> grpc.Server:
+    waiting = {f"/{method.service}/{method.name}" for method in methods if method.waits}
     server = grpc.server(
         ThreadPoolExecutor(config.threads, thread_name_prefix="call"),
-        interceptors=(ErrorInterceptor(),),
+        interceptors=(OwnThreads(waiting, config.live.queue.size + 16), ErrorInterceptor()),
         maximum_concurrent_rpcs=config.max_calls,
         options=(
             ("grpc.so_reuseport", 0),
@@ -176,7 +190,7 @@ def _build(store: SnapshotStore, health_servicer: health.HealthServicer, config:
         ),
     )
     tables: dict[str, dict[str, grpc.RpcMethodHandler]] = {}
-    for method in all_methods(store):
+    for method in methods:
         tables.setdefault(method.service, {})[method.name] = _handler(method)
     for service, table in tables.items():
         server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service, table),))
