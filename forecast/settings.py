@@ -20,6 +20,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails
 
+from forecast.client_settings import ClientSettings
 from forecast.errors import UsageError
 from forecast.home import Home
 
@@ -109,6 +110,16 @@ class ServeSettings(_Section):
     log_format: Literal["text", "json"] = Field(
         default="text", description="Lines of the server's log: text, or json for one object a line."
     )
+    live: bool = Field(
+        default=True,
+        description="Answer what-ifs and new series by the model, which takes memory for the demand it read.",
+    )
+    live_device: Literal["auto", "cpu", "cuda"] = Field(
+        default="auto", description="Where the live model computes; auto takes CUDA when it is there."
+    )
+    live_threads: int = Field(
+        default=1, ge=1, le=256, description="Cores that the live model computes on, beside the reads."
+    )
 
 
 class Settings(_Section):
@@ -118,13 +129,15 @@ class Settings(_Section):
     events: EventsSettings = EventsSettings()
     training: TrainingSettings = TrainingSettings()
     serve: ServeSettings = ServeSettings()
+    client: ClientSettings = ClientSettings()
 
 
-SECTIONS: dict[str, type[_Section]] = {
+SECTIONS: dict[str, type[BaseModel]] = {
     "demand": DemandSettings,
     "events": EventsSettings,
     "training": TrainingSettings,
     "serve": ServeSettings,
+    "client": ClientSettings,
 }
 
 

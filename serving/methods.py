@@ -12,9 +12,11 @@ from serving.answers.aggregates import AggregateAnswers
 from serving.answers.events import EventAnswers
 from serving.answers.exports import ExportAnswers
 from serving.answers.forecasts import ForecastAnswers
+from serving.answers.live import LiveAnswers
 from serving.answers.models import ModelAnswers
 from serving.answers.surges import SurgeAnswers
 from serving.call import Call
+from serving.live.engine import LiveEngine
 from serving.store import SnapshotStore
 
 FORECASTS: Final[str] = forecast_pb2.DESCRIPTOR.services_by_name["ForecastService"].full_name
@@ -25,30 +27,36 @@ Role = Literal["planner", "ingest", "admin"]
 
 @dataclass(frozen=True, kw_only=True)
 class Method:
-    """A method: its answer to a request, or (`stream`) the pieces of it."""
+    """A method: its answer to a request, or (`stream`) the pieces of it.
+
+    waits: it waits for others to compute, in threads of its own, so that the quick ones need not wait for it.
+    """
 
     service: str
     name: str
     answer: Callable[[bytes, Call], bytes] | None = None
     stream: Callable[[bytes, Call], Iterator[bytes]] | None = None
     role: Role = "planner"
+    waits: bool = False
 
 
-def all_methods(store: SnapshotStore) -> list[Method]:
+def all_methods(store: SnapshotStore, engine: LiveEngine) -> list[Method]:
     """Every method that a server answers."""
-    forecasts, models = ForecastAnswers(store), ModelAnswers(store)
+    forecasts, models, live = ForecastAnswers(store), ModelAnswers(store), LiveAnswers(engine)
     aggregates, surges, events = AggregateAnswers(store), SurgeAnswers(store), EventAnswers(store)
     exports = ExportAnswers(store)
     return [
         Method(service=FORECASTS, name="GetForecast", answer=forecasts.get_forecast),
         Method(service=FORECASTS, name="BatchGetForecasts", answer=forecasts.batch_get_forecasts),
         Method(service=FORECASTS, name="ListSeries", answer=forecasts.list_series),
+        Method(service=FORECASTS, name="SimulateScenario", answer=live.simulate_scenario, waits=True),
+        Method(service=FORECASTS, name="ForecastNewSeries", answer=live.forecast_new_series, waits=True),
         Method(service=FORECASTS, name="AggregateForecast", answer=aggregates.aggregate_forecast),
         Method(service=FORECASTS, name="ListSurges", answer=surges.list_surges),
         Method(service=FORECASTS, name="ListEvents", answer=events.list_events),
         Method(service=FORECASTS, name="ExportForecasts", stream=exports.export_forecasts),
         Method(service=MODELS, name="GetServingModel", answer=models.get_serving_model),
         Method(service=MODELS, name="ListModels", answer=models.list_models),
-        Method(service=MODELS, name="Reload", answer=models.reload, role="admin"),
-        Method(service=MODELS, name="Rollback", answer=models.rollback, role="admin"),
+        Method(service=MODELS, name="Reload", answer=models.reload, role="admin", waits=True),
+        Method(service=MODELS, name="Rollback", answer=models.rollback, role="admin", waits=True),
     ]

@@ -7,7 +7,7 @@ import math
 import socket
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 import grpc
@@ -18,11 +18,13 @@ from forecast.errors import BusyError, SurgecastError, UsageError
 from forecast.home import Home
 from serving.call import Call
 from serving.checks import MAX_REQUEST_BYTES
-from serving.interceptors import ErrorInterceptor
+from serving.interceptors import ErrorInterceptor, OwnThreads
+from serving.live.engine import LiveConfig, LiveEngine
 from serving.methods import FORECASTS, MODELS, Method, all_methods
 from serving.operation.metrics import Tally
 from serving.operation.recording import RecordingInterceptor
 from serving.operation.selfcheck import check_answers
+from serving.operation.state import ServingState
 from serving.store import SnapshotStore
 
 SERVICES: Final = ("", FORECASTS, MODELS)
@@ -31,6 +33,8 @@ NOT_SERVING: Final = health_pb2.HealthCheckResponse.NOT_SERVING
 PUBLICATION: Final = "surgecast.publication"
 """Name in the health service that is NOT_SERVING while the published snapshot is refused and a former one
 serves; `GetServingModel` says why."""
+LIVE: Final = "surgecast.live"
+"""Name in the health service that is SERVING while what-ifs and new series are answered."""
 
 CONNECTION_AGE_MS: Final = 60_000
 """Where several processes share a port, connections are told to begin anew after this time, when their calls
@@ -49,6 +53,7 @@ class ServerConfig:
     max_calls: calls in flight, waiting ones included; more are answered RESOURCE_EXHAUSTED.
     grace_s: seconds that calls in flight get to end when the server stops.
     shared_port: other processes listen on the port too; this one does when it has something to serve.
+    live: the model that answers what the snapshot does not hold.
     """
 
     host: str = "127.0.0.1"
@@ -58,6 +63,7 @@ class ServerConfig:
     max_calls: int = 1_000
     grace_s: float = 10.0
     shared_port: bool = False
+    live: LiveConfig = field(default_factory=LiveConfig)
 
     def __post_init__(self) -> None:
         if not 0 <= self.port <= 65_535:
@@ -74,7 +80,7 @@ class Server:
 
     `start` binds the port, loads the snapshot and begins to answer; health says NOT_SERVING until then.
 
-    tally: where calls and swaps are counted. changed: called when another snapshot serves or is refused.
+    tally: where calls and swaps are counted. changed: called when what is served changes.
     """
 
     def __init__(
@@ -94,14 +100,21 @@ class Server:
         )
         self._changed = changed
         self._health = health.HealthServicer()
-        self._server = _build(self.store, self._health, config, self.tally)
+        self._live_ready = False
+        self.live = LiveEngine(
+            home,
+            config.live,
+            self._report_live,
+            batched=lambda rows: self.tally.observe("surgecast_live_batch_series", rows),
+        )
+        self._server = _build(all_methods(self.store, self.live), self._health, config, self.tally)
         self.port = 0
 
     def start(self) -> None:
         """Begin to serve; BusyError when the port is taken, NotFoundError or IntegrityError when
         nothing can be served.
         """
-        self._set_health(NOT_SERVING, *SERVICES, PUBLICATION)
+        self._set_health(NOT_SERVING, *SERVICES, PUBLICATION, LIVE)
         if self.config.shared_port:  # calls must not come here while others could answer them
             self.store.load()
         self.port = self._bind()
@@ -121,11 +134,17 @@ class Server:
         """HOST:PORT."""
         return join_address(self.config.host, self.port)
 
+    @property
+    def state(self) -> ServingState:
+        """What is served; BusyError before the snapshot is loaded."""
+        return ServingState.of(self.store, live=self._live_ready)
+
     def stop(self) -> None:
         """Take no new calls, let those in flight end, and stop."""
         self._health.enter_graceful_shutdown()
         self._server.stop(self.config.grace_s).wait()
         self.store.close()
+        self.live.close()
 
     def _bind(self) -> int:
         address = join_address(self.config.host, self.config.port)
@@ -138,6 +157,12 @@ class Server:
 
     def _report_publication(self) -> None:
         self._set_health(SERVING if self.store.refused is None else NOT_SERVING, PUBLICATION)
+        self.live.follow(self.store.current)
+        self._changed()
+
+    def _report_live(self, ready: bool) -> None:
+        self._live_ready = ready
+        self._set_health(SERVING if ready else NOT_SERVING, LIVE)
         self._changed()
 
     def _set_health(
@@ -148,11 +173,16 @@ class Server:
 
 
 def _build(
-    store: SnapshotStore, health_servicer: health.HealthServicer, config: ServerConfig, tally: Tally
+    methods: list[Method], health_servicer: health.HealthServicer, config: ServerConfig, tally: Tally
 ) -> grpc.Server:
+    waiting = {f"/{method.service}/{method.name}" for method in methods if method.waits}
     server = grpc.server(
         ThreadPoolExecutor(config.threads, thread_name_prefix="call"),
-        interceptors=(RecordingInterceptor(tally), ErrorInterceptor()),
+        interceptors=(
+            OwnThreads(waiting, config.live.queue.size + 16),
+            RecordingInterceptor(tally),
+            ErrorInterceptor(),
+        ),
         maximum_concurrent_rpcs=config.max_calls,
         options=(
             ("grpc.so_reuseport", int(config.shared_port)),
@@ -163,7 +193,7 @@ def _build(
         ),
     )
     tables: dict[str, dict[str, grpc.RpcMethodHandler]] = {}
-    for method in all_methods(store):
+    for method in methods:
         tables.setdefault(method.service, {})[method.name] = _handler(method)
     for service, table in tables.items():
         server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service, table),))
