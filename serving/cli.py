@@ -32,7 +32,10 @@ def serve(
         int | None, typer.Option(min=0, max=65_535, help="Port to listen on; 0 takes a free one.")
     ] = None,
     insecure: Annotated[
-        bool, typer.Option("--insecure", help="Allow an address that other machines can reach.")
+        bool, typer.Option("--insecure", help="Allow an address that other machines reach, without TLS.")
+    ] = False,
+    no_tokens: Annotated[
+        bool, typer.Option("--no-tokens", help="Allow such an address with TLS but without tokens.")
     ] = False,
     as_json: JsonOption = False,
 ) -> None:
@@ -42,6 +45,7 @@ def serve(
 
     from forecast.cli.output import print_json
     from forecast.settings import load_settings
+    from serving.access.configure import access_config, bounds
     from serving.server import ServerConfig, run
 
     logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)s %(message)s")
@@ -49,7 +53,8 @@ def serve(
     config = ServerConfig(
         host=host if host is not None else settings.host,
         port=port if port is not None else settings.port,
-        insecure=insecure,
+        access=access_config(Home(home), settings, insecure=insecure, no_tokens=no_tokens),
+        bounds=bounds(settings),
     )
 
     def ready(server: Server) -> None:

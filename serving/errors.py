@@ -6,10 +6,22 @@ from typing import Final
 
 import grpc
 from google.protobuf import any_pb2
+from google.protobuf.message import Message
 from google.rpc import code_pb2, error_details_pb2, status_pb2
 from grpc_status import rpc_status
 
-from forecast.errors import BusyError, InputError, IntegrityError, NotFoundError, SurgecastError, UsageError
+from forecast.errors import (
+    AccessError,
+    BusyError,
+    InputError,
+    IntegrityError,
+    LateError,
+    NotFoundError,
+    OverloadError,
+    RoleError,
+    SurgecastError,
+    UsageError,
+)
 
 DOMAIN: Final = "surgecast"
 _CODES: Final[dict[type[SurgecastError], int]] = {
@@ -18,6 +30,10 @@ _CODES: Final[dict[type[SurgecastError], int]] = {
     NotFoundError: code_pb2.NOT_FOUND,
     IntegrityError: code_pb2.DATA_LOSS,
     BusyError: code_pb2.UNAVAILABLE,
+    AccessError: code_pb2.UNAUTHENTICATED,
+    RoleError: code_pb2.PERMISSION_DENIED,
+    OverloadError: code_pb2.RESOURCE_EXHAUSTED,
+    LateError: code_pb2.DEADLINE_EXCEEDED,
 }
 _REASONS: Final[dict[type[SurgecastError], str]] = {
     UsageError: "USAGE",
@@ -25,19 +41,42 @@ _REASONS: Final[dict[type[SurgecastError], str]] = {
     NotFoundError: "NOT_FOUND",
     IntegrityError: "INTEGRITY",
     BusyError: "BUSY",
+    AccessError: "ACCESS",
+    RoleError: "ROLE",
+    OverloadError: "OVERLOAD",
+    LateError: "LATE",
 }
-_FIELD_ERRORS: Final = (InputError, NotFoundError, IntegrityError, BusyError)
+FieldError = (
+    InputError
+    | NotFoundError
+    | IntegrityError
+    | BusyError
+    | AccessError
+    | RoleError
+    | OverloadError
+    | LateError
+)
+_FIELD_ERRORS: Final[tuple[type[FieldError], ...]] = (
+    InputError,
+    NotFoundError,
+    IntegrityError,
+    BusyError,
+    AccessError,
+    RoleError,
+    OverloadError,
+    LateError,
+)
 RETRIED: Final = "UNAVAILABLE"
 """The status after which a client may ask again."""
 
 
 def to_status(error: SurgecastError) -> status_pb2.Status:
     """The status that a caller sees: ErrorInfo always, the field of an invalid request, the thing
-    that is not found.
+    that is not found, the time after which to ask again.
     """
     kind = next((known for known in _CODES if isinstance(error, known)), UsageError)
     info = error_details_pb2.ErrorInfo(reason=_REASONS[kind], domain=DOMAIN)
-    details = [info]
+    details: list[Message] = [info]
     if isinstance(error, _FIELD_ERRORS):
         info.metadata.update({"field": error.field, "expected": error.expected, "found": error.found})
         details += _about_field(error)
@@ -49,9 +88,7 @@ def to_status(error: SurgecastError) -> status_pb2.Status:
     return status
 
 
-def _about_field(
-    error: InputError | NotFoundError | IntegrityError | BusyError,
-) -> list[error_details_pb2.BadRequest]:
+def _about_field(error: FieldError) -> list[Message]:
     text = f"expected {error.expected}, found {error.found}"
     if isinstance(error, InputError):
         request = error_details_pb2.BadRequest()
@@ -63,6 +100,10 @@ def _about_field(
                 resource_type="surgecast.v1.Series", resource_name=error.field, description=text
             )
         ]
+    if isinstance(error, OverloadError):
+        retry = error_details_pb2.RetryInfo()
+        retry.retry_delay.FromNanoseconds(round(error.retry_s * 1e9))
+        return [retry]
     return []
 
 

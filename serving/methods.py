@@ -8,6 +8,7 @@ from typing import Final, Literal
 
 from surgecast.v1 import forecast_pb2, model_pb2
 
+from serving.access.tokens import Role
 from serving.answers.forecasts import ForecastAnswers
 from serving.answers.models import ModelAnswers
 from serving.call import Call
@@ -15,19 +16,41 @@ from serving.store import SnapshotStore
 
 FORECASTS: Final[str] = forecast_pb2.DESCRIPTOR.services_by_name["ForecastService"].full_name
 MODELS: Final[str] = model_pb2.DESCRIPTOR.services_by_name["ModelService"].full_name
-Role = Literal["planner", "ingest", "admin"]
-"""Who may call a method where access is controlled; an administrator may call all."""
+Cost = Literal["quick", "heavy", "live", "stream", "admin"]
+"""What a method costs: a read of some rows, arithmetic over many, the live model, a long answer, or a change.
+Calls of each kind are bounded by themselves, so that none takes the place of another."""
+_COSTS: Final[dict[str, Cost]] = {
+    "AggregateForecast": "heavy",
+    "ListSurges": "heavy",
+    "SimulateScenario": "live",
+    "ForecastNewSeries": "live",
+}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Method:
-    """A method: its answer to a request, or (`stream`) the pieces of it."""
+    """A method: its answer to a request, or (`stream`) the pieces of it.
+
+    role: who may call it where access is controlled.
+    """
 
     service: str
     name: str
     answer: Callable[[bytes, Call], bytes] | None = None
     stream: Callable[[bytes, Call], Iterator[bytes]] | None = None
     role: Role = "planner"
+
+    @property
+    def path(self) -> str:
+        """As it stands in a call."""
+        return f"/{self.service}/{self.name}"
+
+    @property
+    def cost(self) -> Cost:
+        """Whose bound its calls count for."""
+        if self.role != "planner":
+            return "admin"
+        return "stream" if self.stream is not None else _COSTS.get(self.name, "quick")
 
 
 def all_methods(store: SnapshotStore) -> list[Method]:
