@@ -109,13 +109,16 @@ class ServeSettings(_Section):
         description="PEM file of the CA of callers' certificates; with it every caller must show one.",
     )
     max_quick_calls: int = Field(
-        default=16, ge=1, le=10_000, description="Reads waiting or running at once; more are told to retry."
+        default=8,
+        ge=1,
+        le=1_000,
+        description="Reads waiting or running; bursts may be eight times as large, more are told to retry.",
     )
     max_heavy_calls: int = Field(
-        default=4, ge=1, le=1_000, description="Aggregates and lists of surges waiting or running at once."
+        default=4, ge=1, le=1_000, description="The same of aggregates and lists of surges."
     )
     max_live_calls: int = Field(
-        default=32, ge=1, le=1_000, description="Calls of the live model waiting or running at once."
+        default=32, ge=1, le=1_000, description="Calls of the live model waiting or running."
     )
     max_streams: int = Field(default=4, ge=1, le=1_000, description="Exports at once.")
     max_seconds: float = Field(

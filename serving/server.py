@@ -47,8 +47,6 @@ class ServerConfig:
     host, port: where to listen; port 0 takes a free one.
     access: what protects it; an address that other machines reach needs TLS or `insecure`.
     bounds: calls waiting or running, by cost; more are answered RESOURCE_EXHAUSTED.
-    threads: quick calls worked on at once. Answers take a fraction of a millisecond under the interpreter's
-        lock: more do not help.
     grace_s: seconds that calls in flight get to end when the server stops.
     """
 
@@ -56,7 +54,6 @@ class ServerConfig:
     port: int = 50051
     access: AccessConfig = field(default_factory=AccessConfig)
     bounds: Bounds = field(default_factory=Bounds)
-    threads: int = 4
     grace_s: float = 10.0
 
     def __post_init__(self) -> None:
@@ -76,7 +73,7 @@ class Server:
         self.store = SnapshotStore(home)
         self._health = health.HealthServicer()
         methods = all_methods(self.store)
-        self.gate = make_gate(home, config.host, config.access, config.bounds, methods, config.threads)
+        self.gate = make_gate(home, config.host, config.access, config.bounds, methods)
         self._server = _build(methods, self._health, config, self.gate)
         self.port = 0
 

@@ -8,7 +8,10 @@ thrown away. So the bounds are small: a call that is let in waits about as long 
 from __future__ import annotations
 
 import threading
+import time
+from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -17,19 +20,25 @@ from serving.access.limits import Quota
 
 SMOOTHING: Final = 0.05
 """Weight of the latest call in the mean time that calls are worked on."""
-LONGEST_RETRY_S: Final = 10.0
+STANDING_S: Final = 0.1
+"""Seconds that a queue may last until it counts as overload; more where calls take longer."""
+OVERLOADED_S: Final = 1.0
+"""Seconds without a refusal after which a lane is no longer overloaded."""
+LONGEST_REST_S: Final = 0.005
+RETRIES_S: Final = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
+"""Waits that callers are told: few, so that refusals can be kept ready."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Bounds:
-    """Calls waiting or running, by cost, and what a call and a connection may take.
+    """Calls waiting or running, by cost, and what a call and a connection may take. Bursts may be larger.
 
     quick: reads of some rows. heavy: aggregates and surges. live: calls of the model. streams: exports.
     seconds, stream_seconds: how long a call and a stream may take. unsent_bytes: answers that callers have
     not taken yet. connections: open at once.
     """
 
-    quick: int = 16
+    quick: int = 8
     heavy: int = 4
     live: int = 32
     streams: int = 4
@@ -45,39 +54,72 @@ class Bounds:
 
 
 class Lane:
-    """The calls of one cost: threads that work on them and a bound on those that wait or run."""
+    """The calls of one cost. `bound` of them may wait or run, `turns` are worked on at once.
 
-    def __init__(self, name: str, *, threads: int, bound: int) -> None:
+    A burst of `burst` calls is let in as well, so that a moment's pause refuses nobody. When there were more
+    than `bound` for a while, or more than `burst`, the lane is overloaded, until a second passes without a
+    refusal. A call whose request is slow to come holds a thread, but no turn.
+
+    gives_way: while overloaded, rest as long as was worked. The thread that refuses needs the interpreter's
+    lock too; without this, calls would wait for it unseen, before the gate.
+    """
+
+    def __init__(
+        self, name: str, *, turns: int, bound: int, burst: int | None = None, gives_way: bool = False
+    ) -> None:
         self.name = name
         self.bound = bound
-        self.threads = threads
-        self.pool = ThreadPoolExecutor(threads, thread_name_prefix=name)
+        self.burst = bound if burst is None else burst
+        self.pool = ThreadPoolExecutor(self.burst, thread_name_prefix=name)
+        self._turns = threading.Semaphore(turns)
+        self._n_turns = turns
+        self._gives_way = gives_way
         self._lock = threading.Lock()
         self._calls = 0
         self._mean_s = 0.01
+        self._busy_since = 0.0
+        self._overloaded_until = 0.0
 
     @property
     def calls(self) -> int:
         """Calls that wait or run now."""
         return self._calls
 
-    def enter(self) -> None:
-        """Let a call in; OverloadError when the lane is full."""
+    def enter(self, now: float) -> None:
+        """Let a call in at `now` (monotonic, seconds); OverloadError when the lane is full."""
         with self._lock:
-            if self._calls < self.bound:
+            if self._calls == 0:
+                self._busy_since = now
+            standing = self._calls >= self.bound and now - self._busy_since > max(
+                STANDING_S, 10 * self._mean_s
+            )
+            if self._calls < (self.bound if standing or now < self._overloaded_until else self.burst):
                 self._calls += 1
                 return
-            wait = min(LONGEST_RETRY_S, max(0.005, self._mean_s * self.bound / self.threads))
+            self._overloaded_until = now + OVERLOADED_S
+            wait = _rounded_up(self._mean_s * self.bound / self._n_turns)
         raise OverloadError(
             f"{self.name} calls", expected=f"at most {self.bound} at once", found="one more", retry_s=wait
         )
 
-    def leave(self, worked_s: float | None = None) -> None:
-        """A call has ended after `worked_s` seconds of work; None for one that was not worked on."""
+    @contextmanager
+    def turn(self) -> Iterator[None]:
+        """Wait for a turn, and work."""
+        with self._turns:
+            started = time.monotonic()
+            try:
+                yield
+            finally:
+                now = time.monotonic()
+                with self._lock:
+                    self._mean_s += SMOOTHING * (now - started - self._mean_s)
+                if self._gives_way and now < self._overloaded_until:
+                    time.sleep(min(LONGEST_REST_S, now - started))
+
+    def leave(self) -> None:
+        """A call has ended."""
         with self._lock:
             self._calls -= 1
-            if worked_s is not None:
-                self._mean_s += SMOOTHING * (worked_s - self._mean_s)
 
 
 class Place:
@@ -89,7 +131,7 @@ class Place:
         if quota is not None:
             quota.enter(now)
         try:
-            lane.enter()
+            lane.enter(now)
         except OverloadError:
             if quota is not None:
                 quota.leave()
@@ -99,13 +141,13 @@ class Place:
         self._lock = threading.Lock()
         self._left = False
 
-    def leave(self, worked_s: float | None = None) -> None:
+    def leave(self) -> None:
         """Give it back."""
         with self._lock:
             if self._left:
                 return
             self._left = True
-        self.lane.leave(worked_s)
+        self.lane.leave()
         if self._quota is not None:
             self._quota.leave()
 
@@ -120,18 +162,20 @@ class AtOnce(ThreadPoolExecutor):
         return done
 
 
-def make_lanes(bounds: Bounds, threads: int) -> dict[str, Lane]:
-    """The lanes of a server by name; `threads` work on quick calls."""
-    return {
-        lane.name: lane
-        for lane in (
-            Lane("quick", threads=threads, bound=bounds.quick),
-            Lane("heavy", threads=2, bound=bounds.heavy),
-            Lane("live", threads=bounds.live, bound=bounds.live),  # they wait for the model together
-            Lane("stream", threads=bounds.streams, bound=bounds.streams),  # each holds its thread to its end
-            Lane("admin", threads=1, bound=4),
-            Lane("health", threads=2, bound=64),
-            Lane("watch", threads=2, bound=256),
-            Lane("reflection", threads=4, bound=4),
-        )
-    }
+def make_lanes(bounds: Bounds) -> dict[str, Lane]:
+    """The lanes of a server by name."""
+    lanes = (
+        Lane("quick", turns=1, bound=bounds.quick, burst=8 * bounds.quick, gives_way=True),
+        Lane("heavy", turns=2, bound=bounds.heavy, burst=8 * bounds.heavy),
+        Lane("live", turns=bounds.live, bound=bounds.live),  # they wait for the model together
+        Lane("stream", turns=bounds.streams, bound=bounds.streams),
+        Lane("admin", turns=1, bound=4),
+        Lane("health", turns=16, bound=16),
+        Lane("watch", turns=256, bound=256),
+        Lane("reflection", turns=4, bound=4),
+    )
+    return {lane.name: lane for lane in lanes}
+
+
+def _rounded_up(seconds: float) -> float:
+    return next((wait for wait in RETRIES_S if wait >= seconds), RETRIES_S[-1])

@@ -30,6 +30,7 @@ log = logging.getLogger("surgecast.serving")
 
 HEALTH: Final = "/grpc.health.v1.Health/"
 REFLECTION: Final = "/grpc.reflection."
+MAX_REFUSALS: Final = 256
 
 
 class Gate(grpc.ServerInterceptor):  # type: ignore[misc]  # grpc has no types
@@ -50,6 +51,7 @@ class Gate(grpc.ServerInterceptor):  # type: ignore[misc]  # grpc has no types
         self._bounds = bounds
         self._guard = Guard(self.timekeeper, Records(audit))
         self._at_once = AtOnce(1)
+        self._refusals: dict[tuple[type[SurgecastError], str, float], grpc.RpcMethodHandler] = {}
 
     def start(self) -> None:
         """Begin to watch calls."""
@@ -95,13 +97,23 @@ class Gate(grpc.ServerInterceptor):  # type: ignore[misc]  # grpc has no types
             caller.check(method.role, method.name)
         if self.timekeeper.unsent > self._bounds.unsent_bytes:
             expected = f"at most {self._bounds.unsent_bytes} bytes that callers have not taken"
-            raise OverloadError("answers", expected=expected, found=f"{self.timekeeper.unsent}")
+            raise OverloadError("answers", expected=expected, found="more")
         if method.stream is not None:
             longest = self._bounds.stream_seconds
         place = Place(self.lanes[method.cost], caller.quota, now)
         return Admitted(place, longest, method, caller)
 
     def _refusal(self, error: SurgecastError) -> grpc.RpcMethodHandler:
+        """A handler that refuses; kept, as making it costs more than using it."""
+        key = (type(error), str(error), error.retry_s if isinstance(error, OverloadError) else 0.0)
+        handler = self._refusals.get(key)
+        if handler is None:
+            if len(self._refusals) >= MAX_REFUSALS:
+                self._refusals.clear()
+            handler = self._refusals[key] = self._refusing(error)
+        return handler
+
+    def _refusing(self, error: SurgecastError) -> grpc.RpcMethodHandler:
         status = rpc_status.to_status(to_status(error))
 
         def refuse(_requests: Any, context: grpc.ServicerContext) -> None:
@@ -111,10 +123,6 @@ class Gate(grpc.ServerInterceptor):  # type: ignore[misc]  # grpc has no types
         return grpc.stream_unary_rpc_method_handler(refuse)
 
 
-def make_gate(
-    home: Home, host: str, access: AccessConfig, bounds: Bounds, methods: Sequence[Method], threads: int
-) -> Gate:
-    """The gate of a server that listens on `host`; `threads` work on quick calls. UsageError when tokens are
-    needed and there are none.
-    """
-    return Gate(methods, Callers(home, host, access), Audit(home), bounds, make_lanes(bounds, threads))
+def make_gate(home: Home, host: str, access: AccessConfig, bounds: Bounds, methods: Sequence[Method]) -> Gate:
+    """The gate of a server that listens on `host`. UsageError when tokens are needed and there are none."""
+    return Gate(methods, Callers(home, host, access), Audit(home), bounds, make_lanes(bounds))

@@ -69,20 +69,19 @@ class Guard:
         audited = method is not None and method.role != "planner"
 
         def answer(requests: Iterable[bytes], context: grpc.ServicerContext) -> Any:
-            clock, worked = None, None
+            clock = None
             try:
                 end = _end(context, call.seconds)
                 clock = self.timekeeper.begin(context, min(end, time.monotonic() + RECEIVE_S))
                 request = _first(requests, parse)
-                started = time.monotonic()
-                if started > end:
-                    raise _late(call.seconds)
                 clock.until = end + SLACK_S
-                if audited and method is not None and caller is not None:
-                    reply = self.records.around(method, caller, behave, request, context)
-                else:
-                    reply = behave(request, context)
-                worked = time.monotonic() - started
+                with call.place.lane.turn():
+                    if time.monotonic() > end or not context.is_active():
+                        raise _late(call.seconds)
+                    if audited and method is not None and caller is not None:
+                        reply = self.records.around(method, caller, behave, request, context)
+                    else:
+                        reply = behave(request, context)
                 self.timekeeper.hand_over(clock, len(reply) if isinstance(reply, bytes) else 0)
                 clock = None
                 return reply
@@ -91,7 +90,7 @@ class Guard:
             finally:
                 if clock is not None:
                     self.timekeeper.end(clock)
-                call.place.leave(worked)
+                call.place.leave()
 
         return answer
 
@@ -118,7 +117,7 @@ class Guard:
             finally:
                 if clock is not None:
                     self.timekeeper.end(clock)
-                call.place.leave(time.monotonic() - started)
+                call.place.leave()
 
         return pieces
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 
 from forecast.errors import OverloadError
@@ -32,7 +33,7 @@ class Quota:
             if self._calls >= token.concurrency:
                 expected, found, wait = f"at most {token.concurrency} calls at once", "one more", 0.05
             elif self._left < 1:
-                wait = (1 - self._left) / token.rate
+                wait = math.ceil((1 - self._left) / token.rate * 100) / 100
                 expected, found = f"at most {token.rate:g} calls per second", "more"
             else:
                 self._left -= 1
