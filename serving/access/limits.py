@@ -29,7 +29,7 @@ class Quota:
         token = self.token
         with self._lock:
             self._left = min(self._size, self._left + max(0.0, now - self._filled) * token.rate)
-            self._filled = now
+            self._filled = max(self._filled, now)
             if self._calls >= token.concurrency:
                 expected, found, wait = f"at most {token.concurrency} calls at once", "one more", 0.05
             elif self._left < 1:
