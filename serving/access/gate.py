@@ -20,7 +20,7 @@ from forecast.home import Home
 from serving.access.admission import AtOnce, Bounds, Lane, Place, make_lanes
 from serving.access.audit import Audit
 from serving.access.callers import AccessConfig, Callers
-from serving.access.guard import Admitted, Guard
+from serving.access.guard import Admitted, Guard, Refused
 from serving.access.records import Records
 from serving.access.timekeeper import Timekeeper
 from serving.errors import to_status
@@ -43,13 +43,15 @@ class Gate(grpc.ServerInterceptor):  # type: ignore[misc]  # grpc has no types
         audit: Audit,
         bounds: Bounds,
         lanes: dict[str, Lane],
+        refused: Refused,
     ) -> None:
         self.lanes = lanes
         self.timekeeper = Timekeeper()
         self._methods = {method.path: method for method in methods}
         self._callers = callers
         self._bounds = bounds
-        self._guard = Guard(self.timekeeper, Records(audit))
+        self._guard = Guard(self.timekeeper, Records(audit), refused)
+        self._refused = refused
         self._at_once = AtOnce(1)
         self._refusals: dict[tuple[type[SurgecastError], str, float], grpc.RpcMethodHandler] = {}
 
@@ -71,7 +73,7 @@ class Gate(grpc.ServerInterceptor):  # type: ignore[misc]  # grpc has no types
         try:
             call = self._admit(path, handler_call_details.invocation_metadata or ())
         except SurgecastError as error:
-            log.debug("refused %s: %s", path, error)
+            self._refused(path, error)
             return self._refusal(error)
         handler = None
         try:
@@ -85,14 +87,14 @@ class Gate(grpc.ServerInterceptor):  # type: ignore[misc]  # grpc has no types
         now = time.monotonic()
         longest = self._bounds.seconds
         if path == f"{HEALTH}Watch":
-            return Admitted(Place(self.lanes["watch"], None, now), float("inf"))
+            return Admitted(path, Place(self.lanes["watch"], None, now), float("inf"))
         if path.startswith(HEALTH):
-            return Admitted(Place(self.lanes["health"], None, now), longest)
+            return Admitted(path, Place(self.lanes["health"], None, now), longest)
         caller = self._callers.find(metadata, now)
         method = self._methods.get(path)
         if method is None:  # reflection, or nothing that is answered
             lane = self.lanes["reflection" if path.startswith(REFLECTION) else "quick"]
-            return Admitted(Place(lane, caller.quota, now), longest)
+            return Admitted(path, Place(lane, caller.quota, now), longest)
         if method.role == "planner":  # the others' are recorded too
             caller.check(method.role, method.name)
         if self.timekeeper.unsent > self._bounds.unsent_bytes:
@@ -101,7 +103,7 @@ class Gate(grpc.ServerInterceptor):  # type: ignore[misc]  # grpc has no types
         if method.stream is not None:
             longest = self._bounds.stream_seconds
         place = Place(self.lanes[method.cost], caller.quota, now)
-        return Admitted(place, longest, method, caller)
+        return Admitted(path, place, longest, method, caller)
 
     def _refusal(self, error: SurgecastError) -> grpc.RpcMethodHandler:
         """A handler that refuses; kept, as making it costs more than using it."""
@@ -123,6 +125,20 @@ class Gate(grpc.ServerInterceptor):  # type: ignore[misc]  # grpc has no types
         return grpc.stream_unary_rpc_method_handler(refuse)
 
 
-def make_gate(home: Home, host: str, access: AccessConfig, bounds: Bounds, methods: Sequence[Method]) -> Gate:
-    """The gate of a server that listens on `host`. UsageError when tokens are needed and there are none."""
-    return Gate(methods, Callers(home, host, access), Audit(home), bounds, make_lanes(bounds))
+def log_refusal(path: str, error: SurgecastError) -> None:
+    """Say it in the log of those who look closely."""
+    log.debug("refused %s: %s", path, error)
+
+
+def make_gate(
+    home: Home,
+    host: str,
+    access: AccessConfig,
+    bounds: Bounds,
+    methods: Sequence[Method],
+    refused: Refused = log_refusal,
+) -> Gate:
+    """The gate of a server that listens on `host`; `refused` is told of each refusal. UsageError when tokens
+    are needed and there are none.
+    """
+    return Gate(methods, Callers(home, host, access), Audit(home), bounds, make_lanes(bounds), refused)

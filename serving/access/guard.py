@@ -23,6 +23,8 @@ from serving.methods import Method
 SLACK_S: Final = 1.0
 """Seconds after its time in which a call may say by itself that it is late."""
 Parse = Callable[[bytes], Any] | None
+Refused = Callable[[str, SurgecastError], None]
+"""Told of each call that is not passed on to its method: the path, and why."""
 
 
 @dataclass(frozen=True)
@@ -31,6 +33,7 @@ class Admitted:
     methods.
     """
 
+    path: str
     place: Place
     seconds: float
     method: Method | None = None
@@ -45,6 +48,7 @@ class Guard:
 
     timekeeper: Timekeeper
     records: Records
+    refused: Refused
 
     def wrap(self, handler: grpc.RpcMethodHandler, call: Admitted) -> grpc.RpcMethodHandler:
         """The handler to give to gRPC."""
@@ -86,6 +90,7 @@ class Guard:
                 clock = None
                 return reply
             except SurgecastError as error:
+                self.refused(call.path, error)
                 context.abort_with_status(rpc_status.to_status(to_status(error)))
             finally:
                 if clock is not None:
@@ -113,6 +118,7 @@ class Guard:
                     found = handler.unary_stream(request, context)
                 yield from _timed(found, clock, end, call.seconds)
             except SurgecastError as error:
+                self.refused(call.path, error)
                 context.abort_with_status(rpc_status.to_status(to_status(error)))
             finally:
                 if clock is not None:
@@ -133,6 +139,7 @@ class Guard:
             try:
                 handler.unary_stream(_first(requests, handler.request_deserializer), context, send)
             except SurgecastError as error:
+                self.refused(call.path, error)
                 context.abort_with_status(rpc_status.to_status(to_status(error)))
             finally:
                 self.timekeeper.end(clock)

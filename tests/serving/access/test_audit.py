@@ -32,7 +32,9 @@ def test_many_writers_leave_whole_lines(own_home):
 
 def test_a_full_disk_is_an_error_that_says_so(own_home):
     own_home.audit_file.symlink_to("/dev/full")
-    with pytest.raises(BusyError, match=r"audit log: expected to append to audit\.jsonl, found No space left"):
+    with pytest.raises(
+        BusyError, match=r"audit log: expected to append to audit\.jsonl, found No space left"
+    ):
         Audit(own_home).append({"who": "a"})
 
 

@@ -36,7 +36,9 @@ def test_a_rate_lets_in_as_many_as_it_says_whatever_is_asked(quota):
     limited = quota(rate=10, concurrency=10_000)
     asked = [1_000.0 + n / 100 for n in range(1_000)]  # ten seconds of a hundred a second
     assert entered(limited.enter, asked) == pytest.approx(10 * 10 + 10, abs=1)
-    with pytest.raises(OverloadError, match="token planner-1: expected at most 10 calls per second") as caught:
+    with pytest.raises(
+        OverloadError, match="token planner-1: expected at most 10 calls per second"
+    ) as caught:
         limited.enter(asked[-1])
     assert 0 < caught.value.retry_s <= 0.11
     limited.enter(asked[-1] + caught.value.retry_s)

@@ -1,7 +1,6 @@
 """Tokens: made, shown once, kept as hashes, listed, revoked."""
 
 import json
-import os
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -137,6 +136,6 @@ def test_a_damaged_file_is_said_to_be(own_home, damage):
 
 def test_a_file_that_others_may_write_is_refused(own_home):
     token(own_home)
-    os.chmod(own_home.tokens_file, 0o666)
+    own_home.tokens_file.chmod(0o666)
     with pytest.raises(IntegrityError, match="mode 0666"):
         read_tokens(own_home)
