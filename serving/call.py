@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from forecast.errors import BusyError
+
 
 @dataclass(frozen=True, kw_only=True)
 class Call:
@@ -16,3 +18,8 @@ class Call:
 
     remaining: Callable[[], float]
     active: Callable[[], bool]
+
+    def check(self) -> None:
+        """BusyError once nobody waits for the answer any more: long work stops."""
+        if not self.active() or self.remaining() <= 0:
+            raise BusyError("deadline", expected="an answer in time", found="none before the deadline")

@@ -9,8 +9,12 @@ from typing import Final, Literal
 from surgecast.v1 import forecast_pb2, model_pb2
 
 from serving.access.tokens import Role
+from serving.answers.aggregates import AggregateAnswers
+from serving.answers.events import EventAnswers
+from serving.answers.exports import ExportAnswers
 from serving.answers.forecasts import ForecastAnswers
 from serving.answers.models import ModelAnswers
+from serving.answers.surges import SurgeAnswers
 from serving.call import Call
 from serving.store import SnapshotStore
 
@@ -56,9 +60,15 @@ class Method:
 def all_methods(store: SnapshotStore) -> list[Method]:
     """Every method that a server answers."""
     forecasts, models = ForecastAnswers(store), ModelAnswers(store)
+    aggregates, surges, events = AggregateAnswers(store), SurgeAnswers(store), EventAnswers(store)
+    exports = ExportAnswers(store)
     return [
         Method(service=FORECASTS, name="GetForecast", answer=forecasts.get_forecast),
         Method(service=FORECASTS, name="BatchGetForecasts", answer=forecasts.batch_get_forecasts),
         Method(service=FORECASTS, name="ListSeries", answer=forecasts.list_series),
+        Method(service=FORECASTS, name="AggregateForecast", answer=aggregates.aggregate_forecast),
+        Method(service=FORECASTS, name="ListSurges", answer=surges.list_surges),
+        Method(service=FORECASTS, name="ListEvents", answer=events.list_events),
+        Method(service=FORECASTS, name="ExportForecasts", stream=exports.export_forecasts),
         Method(service=MODELS, name="GetServingModel", answer=models.get_serving_model),
     ]

@@ -22,7 +22,10 @@ from forecast.errors import BusyError, IntegrityError, NotFoundError, SurgecastE
 from forecast.home import Home
 from forecast.quantiles import LEVELS
 from forecast.snapshot import Pointer, Snapshot
+from forecast.snapshot.format import EventSpan
 from serving import wire
+from serving.cells import SharedCells
+from serving.labels import Labels
 from serving.near import Neighbours
 
 log = logging.getLogger("surgecast.serving")
@@ -69,6 +72,13 @@ class Served:
             period_seconds=int(STEP[manifest.period] // np.timedelta64(1, "s")),
         )
 
+    def key(self, row: int) -> forecast_pb2.SeriesKey:
+        """What a series is."""
+        keys = self.snapshot.keys
+        return forecast_pb2.SeriesKey(
+            item=str(keys.item[row]), location=str(keys.location[row]), platform=str(keys.platform[row])
+        )
+
     @cached_property
     def keys(self) -> list[bytes]:
         """The encoded key of each row, with the word that it had no history."""
@@ -81,19 +91,22 @@ class Served:
         return Neighbours(self.snapshot.keys.item.tolist())
 
     @cached_property
+    def labels(self) -> Labels:
+        """What the series are called, for filters and groups."""
+        return Labels(self.snapshot)
+
+    @cached_property
+    def cells(self) -> SharedCells:
+        """The sums of scenarios that questions about many series are answered from."""
+        return SharedCells(self.snapshot, self.labels)
+
+    @cached_property
     def events(self) -> list[bytes]:
         """The encoded events of each group of series."""
         n_groups = int(self.snapshot.group_S.max()) + 1
         spans: list[list[forecast_pb2.EventSpan]] = [[] for _ in range(n_groups)]
         for span in self.snapshot.spans:
-            message = forecast_pb2.EventSpan(
-                name=span.name,
-                kind=span.kind,
-                phase=span.phase,
-                start_seconds=seconds(span.start),
-                end_seconds=seconds(span.end),
-                intensity=span.intensity,
-            )
+            message = span_message(span)
             for group in span.groups:
                 spans[group].append(message)
         return [wire.encode_events(of_group) for of_group in spans]
@@ -119,9 +132,10 @@ class Served:
         return self._heads[horizon]
 
     def warm(self) -> None:
-        """Prepare everything, so that no call has to."""
+        """Prepare everything, so that no call has to; sums of scenarios are begun and not waited for."""
         for _prepared in (self.source, self.keys, self.items, self.events, self.orders):
             pass
+        self.cells.begin()
 
     def describe(self, refused: Refused | None) -> model_pb2.GetServingModelResponse:
         """What serves, for people and machines."""
@@ -141,6 +155,18 @@ class Served:
             message.refused.snapshot_id = refused.snapshot
             message.refused.reason = refused.reason
         return message
+
+
+def span_message(span: EventSpan) -> forecast_pb2.EventSpan:
+    """A phase of an event as a message."""
+    return forecast_pb2.EventSpan(
+        name=span.name,
+        kind=span.kind,
+        phase=span.phase,
+        start_seconds=seconds(span.start),
+        end_seconds=seconds(span.end),
+        intensity=span.intensity,
+    )
 
 
 def seconds(time: np.datetime64) -> int:

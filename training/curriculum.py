@@ -11,8 +11,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
+
+from forecast.demand.panel import Panel
 from forecast.model.config import ModelConfig
 from training.config import TrainingConfig
+
+RECENT = 8
+"""Origins, a patch apart, whose errors set the level."""
+RARE_STOCK_OUTS = 0.02
+"""Share of periods that may have sold out for totals of in-stock demand to tell the level."""
 
 
 @dataclass(frozen=True)
@@ -46,3 +54,17 @@ def plan(n_periods: int, model: ModelConfig, training: TrainingConfig) -> tuple[
         part = tuple(origins[bounds[i] : bounds[i + 1]])
         stages.append(Stage(f"stage {i + 1}", part[0], share, part))
     return (*stages, Stage("final", n_periods, 1.0, ()))
+
+
+def recent_origins(panel: Panel, model: ModelConfig) -> tuple[int, ...]:
+    """The last origins whose horizon is known, `RECENT` at most, in periods, ascending: those whose errors
+    tell the level of the forecasts.
+
+    None where stock-outs are common: the days that did not sell out are those of low demand, and their total
+    would draw the level of all days down.
+    """
+    stock_ST = panel.stocked_out_ST
+    if stock_ST is not None and np.mean(stock_ST > 0) > RARE_STOCK_OUTS:
+        return ()
+    last = panel.n_periods - model.horizon
+    return tuple(last - model.patch * i for i in reversed(range(RECENT)) if last - model.patch * i > 0)

@@ -22,7 +22,7 @@ import torch
 
 from forecast.errors import IntegrityError, SurgecastError
 from forecast.model.bundle import Bundle
-from training.handover import Job, follow_records, read_digest, read_error, write_job
+from training.handover import Job, follow_records, no_room, read_digest, read_error, write_job
 from training.records import EpochRecord
 
 POLL = 0.05
@@ -35,11 +35,10 @@ that failed."""
 def fit_in_processes(job: Job, n: int, on_epoch: Callable[[EpochRecord], None] | None = None) -> Bundle:
     """Fit with n processes, a GPU or a share of the processor each.
 
-    Raises SurgecastError as `fit`; one that names the process where one died; IntegrityError where the
-    processes ended with different weights.
+    Raises SurgecastError as `fit`; one that names the process where one died, or the folder that has no room
+    for what they are fed from; IntegrityError where the processes ended with different weights.
     """
-    with tempfile.TemporaryDirectory(prefix="surgecast-fit-", ignore_cleanup_errors=True) as name:
-        folder = Path(name)
+    with _folder() as folder:
         write_job(folder, job)
         with _processes(folder, n) as processes:
             _wait(folder, processes, on_epoch)
@@ -48,6 +47,17 @@ def fit_in_processes(job: Job, n: int, on_epoch: Callable[[EpochRecord], None] |
             expected, found = "the same from every process", f"{len(digests)} different"
             raise IntegrityError("weights", expected=expected, found=found)
         return Bundle.load(folder / "bundle")
+
+
+@contextlib.contextmanager
+def _folder() -> Iterator[Path]:
+    """A folder of this user's alone, where the system keeps temporary files; gone on leaving."""
+    try:
+        made = tempfile.TemporaryDirectory(prefix="surgecast-fit-", ignore_cleanup_errors=True)
+    except OSError as error:  # tempfile finds none, or the one that TMPDIR names is not there
+        raise no_room(Path(error.filename).parent if error.filename else None, error) from error
+    with made as name:
+        yield Path(name)
 
 
 @contextlib.contextmanager

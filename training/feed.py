@@ -33,7 +33,7 @@ class Draw(NamedTuple):
 
 class OriginFeed(IterableDataset[Draw]):
     """Endless draws. `limit` is moved forward by the curriculum; recent windows are drawn more often than old
-    ones.
+    ones. `batch`, the windows of a draw, is made smaller where they do not fit into the device's memory.
 
     Process r of N draws from the series r, r + N, r + 2 N ..., an N-th of the batch, with numbers of its own;
     the steps ahead and the kinds of cold windows are the same for all.
@@ -59,7 +59,7 @@ class OriginFeed(IterableDataset[Draw]):
         self._mean_age = training.half_life * model.patch / math.log(2)
         self.batch = -(-training.windows(model, tensors.n_series, tensors.n_periods) // self._team.size)
         self._horizon, self._part = model.horizon, training.part(model)
-        self._cold = training.cold * self.batch
+        self._cold = training.cold
         self._rng = np.random.default_rng(training.seed)
         self._device = tensors.device
         self._generator = torch.Generator(self._device).manual_seed(self._team.seed(training.seed))
@@ -80,13 +80,14 @@ class OriginFeed(IterableDataset[Draw]):
         return Draw(series_B, newest - age_B.long() % span, self.limit, self._steps(), self._hidden())
 
     def _hidden(self) -> Tensor | None:
-        """What the first windows of a batch hide: half are of new items, a quarter of known items new at a
+        """What windows hide, spread over the batch: half are of new items, a quarter of known items new at a
         known location, a quarter of new locations."""
-        n = min(int(self._cold + self._rng.random()), self.batch)
+        n = min(int(self._cold * self.batch + self._rng.random()), self.batch)
         if n == 0:
             return None
         kinds_B = np.zeros(self.batch, np.int64)
-        kinds_B[:n] = self._rng.choice([OWN, NEW_ITEM, NEW_PLACE], n, p=[0.25, 0.5, 0.25])
+        spread_n = np.arange(n) * self.batch // n
+        kinds_B[spread_n] = self._rng.choice([OWN, NEW_ITEM, NEW_PLACE], n, p=[0.25, 0.5, 0.25])
         return torch.from_numpy(kinds_B).to(self._device)
 
     def _steps(self) -> slice:

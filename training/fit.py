@@ -16,6 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch.utils.data import DataLoader
 
+from forecast.cli.output import say
 from forecast.demand.panel import Panel
 from forecast.errors import InputError
 from forecast.model.allocation import keep_large_blocks
@@ -29,18 +30,16 @@ from forecast.model.schema import FeatureSchema
 from forecast.model.sharded import count_devices
 from forecast.model.tensors import build_tensors
 from training.config import TrainingConfig
-from training.curriculum import plan
+from training.curriculum import plan, recent_origins
 from training.distributed import fit_in_processes
 from training.feed import OriginFeed
 from training.handover import Job
-from training.module import SurgeModule
+from training.memory import named_where_full
+from training.module import SurgeModule, use_bf16
 from training.prequential import Budget, Prequential
 from training.records import EpochRecord
 from training.team import Team
 from training.trainer import make_trainer
-
-RARE_STOCK_OUTS = 0.02
-"""Share of periods that may have sold out for totals of in-stock demand to tell the level."""
 
 
 def fit(
@@ -58,18 +57,20 @@ def fit(
 
     Raises:
         InputError: no demand to learn from. UsageError: devices that are not there. SurgecastError: no step
-        had a loss, or a process died.
+        had a loss, a process died, or the device has too little memory.
     """
     if not np.nansum(np.abs(panel.demand_ST)) > 0:
         raise InputError("demand", expected="at least one period with demand", found="none")
     n = min(count_devices(training.device, training.devices), panel.n_series)
+    device, team = choose_device(training.device), Team()
+    _tell_precision(training, device)
     if n > 1:
         job = Job(panel=panel, model=model, training=training, began=time.time())
         return fit_in_processes(job, n, on_epoch)
-    device = choose_device(training.device)
-    return train_together(
-        panel, model=model, training=training, on_epoch=on_epoch, team=Team(), device=device
-    ).bundle()
+    with named_where_full(device, team):
+        return train_together(
+            panel, model=model, training=training, on_epoch=on_epoch, team=team, device=device
+        ).bundle()
 
 
 def train_together(
@@ -82,7 +83,11 @@ def train_together(
     device: torch.device,
     spent: float = 0.0,
 ) -> Fitted:
-    """This process's part of a fit that began `spent` seconds ago; the whole of it for a team of one."""
+    """This process's part of a fit that began `spent` seconds ago; the whole of it for a team of one.
+
+    A process alone draws fewer windows where a step does not fit into the device's memory
+    (`training.memory`).
+    """
     keep_large_blocks()
     budget = Budget(training, team, spent=spent)
     torch.manual_seed(training.seed)
@@ -100,12 +105,13 @@ def train_together(
         stages=stages,
         feed=feed,
         budget=budget,
+        recent=recent_origins(panel, model),
         training=training,
         on_epoch=on_epoch,
         team=team,
     )
     with _quiet(), _interruptible():
-        make_trainer(device, walk, team).fit(module, DataLoader(feed, batch_size=None))
+        make_trainer(device, walk, team, feed).fit(module, DataLoader(feed, batch_size=None))
     facts = {"steps": budget.step, "seed": training.seed, **({} if team.alone else {"devices": team.size})}
     return Fitted(panel, schema, cast(Ensemble, module.averaged.module), walk, facts)
 
@@ -122,7 +128,7 @@ class Fitted(NamedTuple):
     def bundle(self) -> Bundle:
         """The bundle; only the leader of a team has all that it takes."""
         panel, walk, model = self.panel, self.walk, self.network.config
-        self.network.level_H = torch.from_numpy(_level(panel, walk, model))
+        self.network.level_H = torch.from_numpy(_level(walk, model))
         return Bundle(
             config=model,
             schema=self.schema,
@@ -146,6 +152,12 @@ def _ranks(panel: Panel, walk: Prequential, model: ModelConfig, seed: int) -> ND
     nothing = np.zeros((0, panel.n_series, model.horizon), np.float32)
     templates_NSH = np.stack(walk.templates) if walk.templates else nothing
     return scenario_ranks(templates_NSH, model.scenarios, np.random.default_rng(seed))
+
+
+def _tell_precision(training: TrainingConfig, device: torch.device) -> None:
+    """Say that bf16 is slow where it was asked for and the device has no instructions for it."""
+    if training.precision == "bf16" and not use_bf16("auto", device):
+        say(f"precision bf16: {device} has no instructions for it, so that float32 would be faster")
 
 
 @contextlib.contextmanager
@@ -175,14 +187,8 @@ def _quiet() -> Iterator[None]:
         yield
 
 
-def _level(panel: Panel, walk: Prequential, model: ModelConfig) -> NDArray[np.float32]:
-    """The level correction from the last origins whose truth is known.
-
-    No correction where stock-outs are common: the days that did not sell out are those of low demand, and
-    their total would draw the level of all days down.
-    """
-    stock_ST = panel.stocked_out_ST
-    common = stock_ST is not None and np.mean(stock_ST > 0) > RARE_STOCK_OUTS
-    if common or walk.recent is None:
+def _level(walk: Prequential, model: ModelConfig) -> NDArray[np.float32]:
+    """The level correction from the last origins whose truth is known; none where they tell nothing."""
+    if walk.recent is None:
         return np.ones(model.horizon, np.float32)
     return level_correction(*walk.recent, patch=model.patch)

@@ -44,7 +44,25 @@ class Job:
 
 
 def write_job(folder: Path, job: Job) -> None:
-    """Write a job into an empty folder. Raises OSError where there is no room."""
+    """Write a job into an empty folder. Raises SurgecastError, which names its place, where there is no
+    room."""
+    try:
+        _write(folder, job)
+    except OSError as error:
+        raise no_room(folder.parent, error) from error
+
+
+def no_room(place: Path | None, error: OSError) -> SurgecastError:
+    """The error to raise where `place`, a folder for temporary files, cannot take a fit."""
+    where = "any folder for temporary files" if place is None else str(place)
+    expected = f"room in {where} for the panel that several processes share"
+    reason = error.strerror or str(error)
+    return SurgecastError(
+        f"temporary folder: expected {expected}, found none ({reason}); TMPDIR names another"
+    )
+
+
+def _write(folder: Path, job: Job) -> None:
     panel = job.panel
     arrays: dict[str, np.ndarray[Any, Any]] = {
         "demand": panel.demand_ST,

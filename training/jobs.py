@@ -33,6 +33,7 @@ from forecast.model.bundle import Bundle
 from forecast.model.config import ModelConfig
 from forecast.model.sharded import forecaster
 from training.config import TrainingConfig
+from training.devices import tell_device
 from training.features import usable
 from training.fit import fit
 from training.records import EpochRecord
@@ -172,6 +173,7 @@ def train(home: Home, job: TrainJob) -> Trained:
     training = halved(job.training) if tested else job.training
     if tested:
         origins_of(panel, job.horizon, job.plan)
+    tell_device(job.training.device)
     name = f"train {_day(panel.origin)} {panel.n_series:,} series"
     with Run(home, name, tags={"job": "train"}) as run:
         _log_setting(run, panel, job.horizon, training, job.plan)
@@ -192,6 +194,7 @@ def score_past(home: Home, job: TrainJob) -> BacktestReport:
         raise UsageError(f"origins: expected at least 1, found {job.plan.origins}")
     panel = read_panel(home, cutoff=job.cutoff, horizon=job.horizon)
     origins_of(panel, job.horizon, job.plan)
+    tell_device(job.training.device)
     name = f"backtest {_day(panel.origin)} {panel.n_series:,} series"
     with Run(home, name, tags={"job": "backtest"}) as run:
         _log_setting(run, panel, job.horizon, job.training, job.plan)

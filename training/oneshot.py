@@ -41,6 +41,7 @@ from forecast.demand.sources.table import TableColumns, read_table_panel
 from forecast.evaluation.rows import forecast_rows
 from forecast.model.schema import seen_events
 from forecast.model.sharded import forecaster
+from training.devices import tell_device
 from training.features import check_events, tell_new, usable
 from training.files import check_output, write_parquet
 from training.jobs import fit_shown
@@ -95,6 +96,7 @@ def forecast_table(
     if dropped:
         say(f"left out, not known for the {horizon} periods after {panel.origin}: {', '.join(dropped)}")
     check_events(panel, seen_events(panel), horizon)
+    tell_device(config.device)
     training = training_config(config.minutes, config.steps, config.seed, config.device)
     bundle = fit_shown(panel, horizon, training, "training")
     rows = forecast_rows(forecaster(bundle, config.device)(panel, horizon))
@@ -102,7 +104,7 @@ def forecast_table(
     return {
         "out": out,
         "series": panel.n_series,
-        "no_history": tell_new(panel),
+        "no_history": tell_new(panel.keys, panel.no_history_S),
         "rows": rows.height,
         "origin": str(panel.origin),
         "period": panel.period,

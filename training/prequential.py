@@ -32,8 +32,8 @@ from training.records import EpochRecord
 from training.team import Team
 
 Floats = NDArray[np.float32]
-RECENT = 8
-"""Origins, a patch apart, whose errors set the level."""
+SPARE = 1.25
+"""Times what the last origins are expected to take, by those of a stage, that is kept of the minutes."""
 GAIN = 0.001
 """Share by which validation must improve to count."""
 
@@ -46,7 +46,8 @@ class Budget:
 
     def __init__(self, training: TrainingConfig, team: Team | None = None, *, spent: float = 0.0) -> None:
         self.total_steps = training.steps
-        self._seconds = None if training.minutes is None else training.minutes * 60
+        self._limit = None if training.minutes is None else training.minutes * 60
+        self._seconds = self._limit
         self._start = time.monotonic() - spent
         self._team = team or Team()
         self._agreed = 0.0
@@ -76,6 +77,11 @@ class Budget:
         if self._seconds is not None:
             self._seconds = min(self._seconds, self._elapsed / share)
 
+    def keep(self, seconds: float) -> None:
+        """End so much before the minutes do."""
+        if self._seconds is not None and self._limit is not None:
+            self._seconds = min(self._seconds, max(self._limit - seconds, 1e-3))
+
     @property
     def _elapsed(self) -> float:
         """Seconds that all processes agree on."""
@@ -101,9 +107,12 @@ class Patience:
 
 class Prequential(lightning.Callback):
     """The curriculum as a callback; `templates` collects where the truth fell out of sample, which couples
-    the scenarios, `recent` demand and means of all series together, (2, O, H), at the last origins whose
-    truth is known, which sets the level. `stopped` says why training ended early for want of a loss, and is
-    empty otherwise.
+    the scenarios, `recent` demand and means of all series together, (2, O, H), at the origins of that name
+    (`training.curriculum.recent_origins`), which sets the level; None where there are none. `stopped` says
+    why training ended early for want of a loss, and is empty otherwise.
+
+    The minutes hold the forecasts of these last origins too: by what the origins of the stage before took,
+    the last stage ends earlier.
 
     In a team, each process scores its share of the series; templates are complete with the leader alone.
     """
@@ -116,6 +125,7 @@ class Prequential(lightning.Callback):
         stages: tuple[Stage, ...],
         feed: OriginFeed,
         budget: Budget,
+        recent: tuple[int, ...],
         training: TrainingConfig,
         on_epoch: Callable[[EpochRecord], None] | None,
         team: Team | None = None,
@@ -138,6 +148,7 @@ class Prequential(lightning.Callback):
         if not self._team.leads:
             self._rng = np.random.default_rng((training.seed, self._team.rank))
         self._last_good = LastGood()
+        self._recent = recent
         self.stopped = ""
         self.templates: list[Floats] = []
         self.recent: NDArray[np.float64] | None = None
@@ -166,8 +177,11 @@ class Prequential(lightning.Callback):
         if not over:
             return
         if stage.origins:
+            began = time.monotonic()
             self._score_stage(module, stage)
             self._stages.pop(0)
+            if not self._stages[0].origins:
+                self._keep_time(time.monotonic() - began, len(stage.origins))
             self._feed.limit = self._stages[0].limit
             self._since = time.monotonic()
         else:
@@ -255,17 +269,18 @@ class Prequential(lightning.Callback):
             self.templates.extend(whole_SOH.transpose(1, 0, 2))
         self.out_of_sample.update({f"{stage.name}_{k}": v for k, v in errors.metrics(team).items()})
 
+    def _keep_time(self, seconds: float, n_origins: int) -> None:
+        """Keep of the minutes what `_score_recent` will take, where n origins took these seconds."""
+        self._budget.keep(self._team.decide(SPARE * seconds * len(self._recent) / n_origins))
+
     def _score_recent(self, module: SurgeModule) -> None:
-        """Forecast the last origins whose horizon is known with the weights as they end up."""
-        model = module.network.config
-        last = self._panel.n_periods - model.horizon
-        origins = tuple(last - model.patch * i for i in reversed(range(RECENT)) if last - model.patch * i > 0)
-        if not origins:
+        """Forecast the origins that tell the level with the weights as they end up."""
+        if not self._recent:
             return
         team, n = self._team, self._panel.n_series
         own_S = torch.arange(team.rank, n, team.size, device=self._sample.device)
-        totals_2OH = np.zeros((2, len(origins), model.horizon))
-        for part in self._forecasts(module, origins, own_S):
+        totals_2OH = np.zeros((2, len(self._recent), module.network.config.horizon))
+        for part in self._forecasts(module, self._recent, own_S):
             totals_2OH[0] += np.sum(part.truth_BOH, axis=0, where=part.counted_BOH, dtype=np.float64)
             totals_2OH[1] += np.sum(part.mean_BOH, axis=0, where=part.counted_BOH, dtype=np.float64)
         self.recent = team.total(totals_2OH)

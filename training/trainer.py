@@ -7,15 +7,26 @@ import torch
 from lightning.fabric.plugins.environments.lightning import LightningEnvironment
 from lightning.pytorch.strategies import DDPStrategy
 
+from training.feed import OriginFeed
+from training.memory import FrugalStrategy
 from training.team import Team
 
 
-def make_trainer(device: torch.device, callback: lightning.Callback, team: Team) -> lightning.Trainer:
-    """A quiet trainer: reports, checkpoints and progress are the caller's."""
+def make_trainer(
+    device: torch.device, callback: lightning.Callback, team: Team, feed: OriginFeed
+) -> lightning.Trainer:
+    """A quiet trainer: reports, checkpoints and progress are the caller's.
+
+    A process alone trains on `device`; those of a team each on the GPU of their rank.
+    """
+    devices: int | list[int] = team.size
+    if device.type == "cuda" and team.alone:
+        device = torch.device("cuda", device.index or 0)
+        devices = [device.index]
     return lightning.Trainer(
         accelerator="gpu" if device.type == "cuda" else device.type,
-        devices=team.size,
-        strategy="auto" if team.alone else _strategy(),
+        devices=devices,
+        strategy=FrugalStrategy(device, feed) if team.alone else _strategy(),
         max_steps=-1,
         max_epochs=-1,
         logger=False,

@@ -21,6 +21,7 @@ from forecast.errors import SurgecastError
 from forecast.model.forecaster import choose_device
 from training.fit import train_together
 from training.handover import read_job, write_digest, write_error, write_record
+from training.memory import named_where_full
 from training.team import Team
 
 TIMEOUT = timedelta(minutes=5)
@@ -32,15 +33,17 @@ def main(folder: Path, rank: int, size: int) -> int:
     job = read_job(folder)
     try:
         with _joined(folder, rank, size, choose_device(job.training.device)) as device:
-            fitted = train_together(
-                job.panel,
-                model=job.model,
-                training=job.training,
-                on_epoch=(lambda record: write_record(folder, record)) if rank == 0 else None,
-                team=Team(rank, size),
-                device=device,
-                spent=max(time.time() - job.began, 0.0),
-            )
+            team = Team(rank, size)
+            with named_where_full(device, team):
+                fitted = train_together(
+                    job.panel,
+                    model=job.model,
+                    training=job.training,
+                    on_epoch=(lambda record: write_record(folder, record)) if rank == 0 else None,
+                    team=team,
+                    device=device,
+                    spent=max(time.time() - job.began, 0.0),
+                )
         write_digest(folder, rank, fitted.network.state_dict())
         if rank == 0:  # the others have left, and wait for nothing
             fitted.bundle().save(folder / "bundle")

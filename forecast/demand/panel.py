@@ -24,6 +24,8 @@ STEP: dict[Period, np.timedelta64] = {
 }
 SEASON: dict[Period, int] = {"hour": 24, "day": 7, "week": 52}
 """Periods after which the strongest short cycle repeats."""
+LEAST_SEEN = 0.1
+"""A smaller share of a period in stock tells no more than that demand was at least the sales."""
 MAX_NAME = 200
 """Characters that the name of an item, location or platform may have."""
 
@@ -41,8 +43,8 @@ class SeriesKeys:
     def __len__(self) -> int:
         return len(self.item)
 
-    def select(self, rows: NDArray[np.intp]) -> SeriesKeys:
-        """The keys of some rows."""
+    def select(self, rows: NDArray[np.intp] | slice) -> SeriesKeys:
+        """The keys of some rows; of a slice not copied."""
         return SeriesKeys(item=self.item[rows], location=self.location[rows], platform=self.platform[rows])
 
 
@@ -55,7 +57,7 @@ class EventGrid:
     grid reaches beyond the known periods so that the approach to an event just after the horizon is seen.
 
     Of kinds that a model has not seen: `like` names the kind that a kind resembles; `lift_GLE` is the
-    expected multiple of ordinary demand by period, 1 where nothing is said, None where nowhere is.
+    expected multiple of ordinary demand by period, NaN where nothing is said, None where nowhere is.
     """
 
     names: tuple[str, ...]
@@ -117,15 +119,21 @@ class Panel:
 
     @property
     def no_history_S(self) -> NDArray[np.bool_]:
-        """Which series have no demand at all: not one period that was observed and not sold out all along.
+        """Which series have no demand at all: not one period that tells of it (`told_ST`).
 
         Such a series is known by its keys, labels and known features alone.
         """
-        seen_ST = np.isfinite(self.demand_ST)
-        if self.stocked_out_ST is not None:
-            seen_ST &= ~(self.stocked_out_ST >= 1)
-        none_S: NDArray[np.bool_] = ~np.any(seen_ST, axis=1)
+        none_S: NDArray[np.bool_] = ~np.any(self.told_ST, axis=1)
         return none_S
+
+    @property
+    def told_ST(self) -> NDArray[np.bool_]:
+        """Which periods tell of demand: observed, and in stock for `LEAST_SEEN` of it at least. Stock that is
+        not known counts as in stock."""
+        told_ST: NDArray[np.bool_] = np.isfinite(self.demand_ST)
+        if self.stocked_out_ST is not None:
+            told_ST &= ~(self.stocked_out_ST > 1 - LEAST_SEEN)
+        return told_ST
 
     @property
     def origin(self) -> np.datetime64:
@@ -151,8 +159,8 @@ class Panel:
         stock = None if self.stocked_out_ST is None else self.stocked_out_ST[:, :n_periods]
         return replace(self, demand_ST=self.demand_ST[:, :n_periods], stocked_out_ST=stock)
 
-    def select(self, rows: NDArray[np.intp]) -> Panel:
-        """The panel of some series."""
+    def select(self, rows: NDArray[np.intp] | slice) -> Panel:
+        """The panel of some series; of a slice nothing is copied."""
         return replace(
             self,
             keys=self.keys.select(rows),

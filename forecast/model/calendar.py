@@ -44,13 +44,14 @@ def _waves(phase: NDArray[np.float64], n: int) -> NDArray[np.float64]:
 
 
 def analog_periods(
-    events_GLE: Floats, *, horizon: int, year: int, reach: int, borrowed_GLE: Floats | None = None
+    events_GLE: Floats, *, least: int, year: int, reach: int, borrowed_GLE: Floats | None = None
 ) -> NDArray[np.int64]:
     """(G, L) index of the past period most like each period: the same place around the same event last time,
     else a year before.
 
-    Always at least `horizon` before the period, so that it has been observed at every origin that asks; -1
-    where the past does not reach. Where events overlap, the nearer one decides, then the stronger.
+    Always at least `least` periods before the period (`year` is no less), so that it and what is read around
+    it have been observed at every origin that asks; -1 where the past does not reach. Where events overlap,
+    the nearer one decides, then the stronger.
 
     borrowed_GLE: events of other kinds, at the channels of the kinds that they are like: the periods around
     one resemble those around the last event of that kind, at whatever time of the year it was.
@@ -60,9 +61,9 @@ def analog_periods(
     for g in range(n_groups):
         best = np.full(n, np.inf)
         for e in range(n_events):
-            _follow_event(events_GLE[g, :, e], result[g], best, horizon, year, reach)
+            _follow_event(events_GLE[g, :, e], result[g], best, least, year, reach)
             if borrowed_GLE is not None:
-                _follow_like(events_GLE[g, :, e], borrowed_GLE[g, :, e], result[g], best, horizon, reach)
+                _follow_like(events_GLE[g, :, e], borrowed_GLE[g, :, e], result[g], best, least, reach)
     result[result < 0] = -1
     return result
 
@@ -71,7 +72,7 @@ def _follow_event(
     strength_L: Floats,
     analog_L: NDArray[np.int64],
     best_L: NDArray[np.float64],
-    horizon: int,
+    least: int,
     year: int,
     reach: int,
 ) -> None:
@@ -79,7 +80,7 @@ def _follow_event(
     starts, ends = _runs(strength_L)
     for i in range(1, len(starts)):
         gap = starts[i] - starts[i - 1]
-        if gap < horizon or abs(gap - year) > 0.15 * year:
+        if gap < least or abs(gap - year) > 0.15 * year:
             continue
         _point_back(strength_L, (starts[i], ends[i]), gap, analog_L, best_L, reach)
 
@@ -89,13 +90,13 @@ def _follow_like(
     borrowed_L: Floats,
     analog_L: NDArray[np.int64],
     best_L: NDArray[np.float64],
-    horizon: int,
+    least: int,
     reach: int,
 ) -> None:
     """Point the periods around each borrowing event to the same place around the last own one (in place)."""
     own, _ = _runs(own_L)
     for start, end in zip(*_runs(borrowed_L), strict=True):
-        earlier = own[own <= start - horizon]
+        earlier = own[own <= start - least]
         if len(earlier):
             _point_back(borrowed_L, (start, end), start - earlier[-1], analog_L, best_L, reach)
 

@@ -73,6 +73,13 @@ class ModelConfig:
         return 7 if self.period == "hour" else 1
 
     @property
+    def analog_gap(self) -> int:
+        """Periods at least between a period and the past one that it resembles: the horizon, and half a
+        patch, since the past level is a mean over as much to either side. So all of it lies before the
+        origin."""
+        return self.horizon + self.patch // 2
+
+    @property
     def year(self) -> int:
-        """Periods back to the same season, at least a horizon."""
-        return YEAR[self.period] * -(-self.horizon // YEAR[self.period])
+        """Periods back to the same season, at least `analog_gap`."""
+        return YEAR[self.period] * -(-self.analog_gap // YEAR[self.period])

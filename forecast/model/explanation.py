@@ -152,13 +152,12 @@ class _Ablation:
         """(R, the model's H) mean forecasts with the parts `on` switched on."""
         chosen = set(on)
         tensors = self._tensors(chosen)
+        end_1 = torch.tensor([tensors.n_periods], device=self.row_R.device)
         means = []
         with torch.inference_mode():
             for first in range(0, len(self.row_R), SCORING_BATCH):
                 batch = slice(first, first + SCORING_BATCH)
-                row_B = self.row_R[batch]
-                end_B = torch.full_like(row_B, tensors.n_periods)
-                windows = gather_windows(tensors, row_B, end_B, self.config, 1)
+                windows = gather_windows(tensors, self.row_R[batch], end_1, self.config, 1)
                 windows = self._windows(windows, chosen, self.usual_RF[batch])
                 means.append(self.network(tensors, windows, 1).mean_BOH[:, 0].double().cpu().numpy())
         return np.concatenate(means)

@@ -163,7 +163,7 @@ def prior_level(course: GroupCourse, n: int, config: ModelConfig) -> Tensor:
     new_Bn = count_BGn[:, DEPARTMENT] <= 0
     expected_Bn = torch.where(new_Bn & (all_Bn > 0), department_Bn * size_Bn, department_Bn)
     item_Bn, place_Bn = shrunk(ITEM, department_Bn), shrunk(PLACE, expected_Bn)
-    return item_Bn * place_Bn / department_Bn.clamp(min=1e-6)
+    return item_Bn * (place_Bn / department_Bn.clamp(min=1e-6))
 
 
 def identities(panel: Panel, codes_SN: NDArray[np.int64]) -> NDArray[np.bool_]:

@@ -46,7 +46,7 @@ def prior_lift(panel: Panel, known: Sequence[str], horizon: int) -> Floats | Non
     unseen = [e for e, name in enumerate(events.names) if name not in known]
     if events.lift_GLE is None or not unseen:
         return None
-    ahead_GHE = events.lift_GLE[:, panel.n_periods : panel.n_periods + horizon]
+    ahead_GHE = np.nan_to_num(events.lift_GLE[:, panel.n_periods : panel.n_periods + horizon], nan=1.0)
     result = np.ones((ahead_GHE.shape[0], horizon), np.float32)
     for kind in sorted({_kind(events.names[e]) for e in unseen}):
         of_kind_GHE = ahead_GHE[:, :, [e for e in unseen if _kind(events.names[e]) == kind]]
@@ -72,21 +72,41 @@ def without_prior(panel: Panel, known: Sequence[str], horizon: int) -> tuple[str
     """The kinds of events in the `horizon` ahead of which the model saw nothing and the calendar says
     nothing; those of which it saw other phases as `kind (phase, …)`."""
     events, seen = panel.events, {_kind(name) for name in known}
-    unseen = _unseen_ahead(panel, known, horizon)
-    lifted = set()
-    if events.lift_GLE is not None:
-        lifted = {
-            _kind(name)
-            for e, name in enumerate(events.names)
-            if (events.lift_GLE[:, panel.n_periods :, e] != 1).any()
-        }
     found = []
-    for kind in _kinds(unseen):
-        if kind in lifted or kind in events.like:
+    for kind, phases in _unseen_phases(panel, known, horizon):
+        if kind in events.like or _has_lift(panel, kind):
             continue
-        phases = [name.partition("/")[2] for name in unseen if _kind(name) == kind]
         found.append(f"{kind} ({', '.join(phases)})" if kind in seen else kind)
     return tuple(found)
+
+
+def without_model(panel: Panel, known: Sequence[str], horizon: int) -> tuple[str, ...]:
+    """The kinds of events in the `horizon` ahead that are like a kind which never had some of their phases,
+    as `kind (phase, …) like other`; these phases borrow nothing."""
+    events = panel.events
+    found = []
+    for kind, phases in _unseen_phases(panel, known, horizon):
+        lacking = [phase for phase in phases if _borrowed_channel(events, f"{kind}/{phase}") not in known]
+        if kind in events.like and lacking:
+            found.append(f"{kind} ({', '.join(lacking)}) like {events.like[kind]}")
+    return tuple(found)
+
+
+def _has_lift(panel: Panel, kind: str) -> bool:
+    """Whether the calendar gives a multiple of a kind, be it 1, after the panel's last period."""
+    events = panel.events
+    if events.lift_GLE is None:
+        return False
+    columns = [e for e, name in enumerate(events.names) if _kind(name) == kind]
+    return bool(np.isfinite(events.lift_GLE[:, panel.n_periods :, columns]).any())
+
+
+def _unseen_phases(panel: Panel, known: Sequence[str], horizon: int) -> list[tuple[str, list[str]]]:
+    """The kinds that are on in the horizon in phases that the model never saw, and these phases."""
+    unseen = _unseen_ahead(panel, known, horizon)
+    return [
+        (kind, [name.partition("/")[2] for name in unseen if _kind(name) == kind]) for kind in _kinds(unseen)
+    ]
 
 
 def _unseen_ahead(panel: Panel, known: Sequence[str], horizon: int) -> list[str]:

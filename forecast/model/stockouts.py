@@ -16,11 +16,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from forecast.demand.panel import Floats, Panel
+from forecast.demand.panel import LEAST_SEEN, Floats, Panel
 from forecast.quantiles import LEVELS
 
-LEAST_SEEN: Final = 0.1
-"""A smaller share of a period in stock tells no more than that demand was at least the sales."""
 UNIT_QUANTILE: Final = 0.1
 """Quantile of the positive demand of periods in stock that is taken for the size of one purchase."""
 MASS: Final = tuple(
@@ -33,15 +31,13 @@ def seen_demand(panel: Panel) -> tuple[Floats, Floats]:
     """(S, T) demand by what was seen, and the share of each period's demand that could be seen, 0..1.
 
     Demand is 0 where missing; in a period that sold out in part it is its sales over the seen share, so that
-    demand times share is always the sales. Where less than `LEAST_SEEN` was seen the share is 0 and the
-    demand is the sales, a lower bound.
+    demand times share is always the sales. Where too little was seen to tell of demand (`Panel.told_ST`) the
+    share is 0 and the demand is the sales, a lower bound.
     """
-    demand_ST = np.nan_to_num(panel.demand_ST, nan=0.0)
-    present_ST = np.isfinite(panel.demand_ST)
+    demand_ST, told_ST = np.nan_to_num(panel.demand_ST, nan=0.0), panel.told_ST
     if panel.stocked_out_ST is None:
-        return demand_ST, present_ST.astype(np.float32)
-    seen_ST = present_ST * (1 - np.nan_to_num(panel.stocked_out_ST, nan=0.0)).astype(np.float32)
-    seen_ST[seen_ST < LEAST_SEEN] = 0
+        return demand_ST, told_ST.astype(np.float32)
+    seen_ST = (1 - np.nan_to_num(panel.stocked_out_ST, nan=0.0)).astype(np.float32) * told_ST
     return np.divide(demand_ST, seen_ST, out=demand_ST.copy(), where=seen_ST > 0), seen_ST
 
 

@@ -11,8 +11,8 @@ from pathlib import Path
 
 from forecast.errors import IntegrityError, NotFoundError
 from forecast.home import Home
+from forecast.snapshot.folders import locked, sync_folder
 from forecast.snapshot.format import MANIFEST, is_id, read_manifest
-from forecast.snapshot.writer import locked, sync_folder
 
 POINTER_FORMAT = 1
 

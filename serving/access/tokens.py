@@ -19,8 +19,8 @@ from typing import Final, Literal, get_args
 
 from forecast.errors import AccessError, IntegrityError, NotFoundError, UsageError
 from forecast.home import Home
+from forecast.snapshot.folders import locked
 from forecast.snapshot.pointer import replace_file
-from forecast.snapshot.writer import locked
 
 Role = Literal["planner", "ingest", "admin"]
 """What the holder of a token may do; an administrator may do all."""

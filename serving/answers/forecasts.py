@@ -101,12 +101,10 @@ def _encoded(served: Served, rows: list[int], horizon: int, *, full: bool, tag: 
 
 
 def _summary(served: Served, row: int) -> forecast_pb2.SeriesSummary:
-    keys, summary = served.snapshot.keys, served.snapshot.summary
+    summary = served.snapshot.summary
     peak = int(summary.peak_S[row])
     return forecast_pb2.SeriesSummary(
-        key=forecast_pb2.SeriesKey(
-            item=str(keys.item[row]), location=str(keys.location[row]), platform=str(keys.platform[row])
-        ),
+        key=served.key(row),
         horizon_mean_total=float(summary.total_S[row]),
         recent_mean=float(summary.base_S[row]),
         zero_share=float(summary.zeros_S[row]),

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import resource
+import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -196,3 +198,36 @@ def test_errors_keep_their_class_and_words(tmp_path: Path) -> None:
     assert isinstance(found, InputError)
     assert (found.field, str(found)) == ("demand", "demand: expected some, found none")
     assert read_error(tmp_path, 0) is None
+
+
+@pytest.fixture
+def small_files() -> Iterator[None]:
+    """Files may have 16 KiB, as on a disk that is nearly full."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (16_384, before[1]))
+    yield
+    resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+@pytest.mark.usefixtures("small_files")
+def test_no_room_for_what_is_handed_over_names_the_folder(
+    panel: Panel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    with pytest.raises(SurgecastError) as raised:
+        fit(panel, model=MODEL, training=TWO)
+    message = str(raised.value)
+    assert message.startswith(f"temporary folder: expected room in {tmp_path} for the panel")
+    assert "TMPDIR" in message
+    assert "\n" not in message
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_temporary_folder_that_is_not_there_is_named(
+    panel: Panel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "gone"))
+    with pytest.raises(
+        SurgecastError, match=f"expected room in {tmp_path}/gone for the panel .*No such file"
+    ):
+        fit(panel, model=MODEL, training=TWO)

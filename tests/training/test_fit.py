@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 import signal
+from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
+import training.fit
+import training.prequential
 from forecast.demand.panel import Panel
 from forecast.demand.simulate import SimulationConfig, simulate
 from forecast.errors import InputError, SurgecastError
@@ -17,15 +21,15 @@ from forecast.evaluation.metrics import aggregate, scales, scored, statistics
 from forecast.model.bundle import Bundle
 from forecast.model.config import ModelConfig
 from forecast.model.ensemble import Ensemble
-from forecast.model.forecaster import Forecaster
+from forecast.model.forecaster import Forecaster, Scores, score
 from forecast.model.schema import FeatureSchema
 from forecast.model.tensors import build_tensors
 from training.config import TrainingConfig
-from training.curriculum import plan
+from training.curriculum import RECENT, plan, recent_origins
 from training.feed import OriginFeed
 from training.fit import fit
 from training.module import SurgeModule
-from training.prequential import Patience
+from training.prequential import Budget, Patience
 from training.records import EpochRecord
 
 HORIZON = 14
@@ -134,6 +138,91 @@ def test_a_market_that_outgrows_what_was_learned_is_forecast_at_its_level(panel:
     level = bundle.weights["level_H"]
     assert float(level[-1]) > 1.02
     assert float(level[-1]) > float(level[0])
+
+
+class _Clock:
+    """Stands in for `time`: moved by the work that is done, and by nothing else."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def scored_origins(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int]]:
+    """The last origin and the number of origins of every forecast that training makes."""
+    made: list[tuple[int, int]] = []
+
+    def noted(*arguments: Any) -> Iterator[Scores]:
+        made.append(arguments[2:4])
+        return score(*arguments)
+
+    monkeypatch.setattr(training.prequential, "score", noted)
+    return made
+
+
+def test_the_forecasts_that_set_the_level_fit_into_the_minutes(
+    panel: Panel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A step takes half a second, an origin of all series one; without regard to it, the end is 8 s late."""
+    clock = _Clock()
+
+    def slow_score(*arguments: Any) -> Iterator[Scores]:
+        for part in score(*arguments):
+            clock.now += arguments[3] * (part.rows.stop - part.rows.start) / panel.n_series
+            yield part
+
+    class Slow(SurgeModule):
+        def training_step(self, *arguments: Any) -> torch.Tensor:
+            clock.now += 0.5
+            return super().training_step(*arguments)
+
+    monkeypatch.setattr(training.prequential, "time", clock)
+    monkeypatch.setattr(training.prequential, "score", slow_score)
+    monkeypatch.setattr(training.fit, "SurgeModule", Slow)
+    hurried = dataclasses.replace(
+        TRAINING, steps=10_000, minutes=2.0, epoch_steps=20, validation_patches=12, stages=3
+    )
+    source = dataclasses.replace(panel, stocked_out_ST=None).until(500)
+    bundle = fit(source, model=MODEL, training=hurried)
+    assert 110 < clock.now <= 120.5
+    assert not torch.equal(bundle.weights["level_H"], torch.ones(HORIZON))
+
+
+def test_minutes_are_kept_at_the_end_once_and_never_more_than_there_are() -> None:
+    budget = Budget(dataclasses.replace(TRAINING, steps=10_000, minutes=1.0), spent=30.0)
+    assert budget.fraction == pytest.approx(30 / 60, abs=0.01)
+    budget.keep(20.0)
+    assert budget.fraction == pytest.approx(30 / 40, abs=0.01)
+    budget.keep(10.0)
+    assert budget.fraction == pytest.approx(30 / 40, abs=0.01)
+    budget.keep(1e9)
+    assert budget.fraction == 1.0
+    by_steps = Budget(TRAINING)
+    by_steps.keep(20.0)
+    assert by_steps.fraction == 0.0
+
+
+def test_origins_that_cannot_set_the_level_are_not_forecast(
+    panel: Panel, scored_origins: list[tuple[int, int]]
+) -> None:
+    """Where stock-outs are common the result would be thrown away."""
+    past, short = panel.until(500), dataclasses.replace(TRAINING, steps=12, epoch_steps=3)
+    recent = (500 - HORIZON, RECENT)
+    never = dataclasses.replace(past, stocked_out_ST=np.zeros_like(past.demand_ST))
+    often = dataclasses.replace(
+        past, stocked_out_ST=np.where(np.arange(500) % 20, 0.0, 0.5)[None].repeat(48, 0)
+    )
+    assert len(recent_origins(never, MODEL)) == RECENT
+    fit(never, model=MODEL, training=short)
+    assert scored_origins[-1] == recent
+    scored_origins.clear()
+    assert recent_origins(often, MODEL) == ()
+    bundle = fit(often, model=MODEL, training=short)
+    assert recent not in scored_origins
+    assert torch.equal(bundle.weights["level_H"], torch.ones(HORIZON))
 
 
 def test_no_demand_at_all_is_refused(panel: Panel) -> None:

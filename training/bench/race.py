@@ -86,8 +86,9 @@ def race(panel: Panel, peers: Sequence[str], limits: Race) -> dict[str, float]:
     """Let the peers train, then ours, on a panel without its last `HORIZON` days.
 
     NAME_best_wql, NAME_best_s: each one's best WQL and the training seconds to it (ours too). ours_to_NAME_s:
-    our seconds to a peer's best WQL. time_to_best_peer_wql_ratio: our seconds to the best of the peers' WQLs,
-    over the seconds of the fastest peer to its own best; left out where ours does not get there.
+    our seconds to a peer's best WQL. time_to_best_peer_wql_ratio: our seconds to the best of all peers' WQLs,
+    `ours_to_best_peer_s`, over those of the first peer that reaches it, `peers_to_best_peer_s`; left out
+    where ours does not get there.
     """
     past = panel.until(panel.n_periods - HORIZON)
     truth_SH = scored(panel, past.n_periods, HORIZON)
@@ -96,18 +97,20 @@ def race(panel: Panel, peers: Sequence[str], limits: Race) -> dict[str, float]:
     def wql(quantiles_SHQ: Floats) -> float:
         return decile_wql(truth_SH, quantiles_SHQ, whole_units=ours.schema.integer)
 
-    bests: dict[str, Point] = {}
+    courses: dict[str, list[Point]] = {}
     for name in peers:
         settings = peer_like(name, past, ours.parameters, windows=limits.windows, device=ours.device.type)
-        bests[name] = best(_course(NeuralTraining(past, settings), ours.device, limits, wql))
-        say(f"{name}: best WQL {bests[name].wql:.4f} after {bests[name].seconds:.1f} s of training")
+        courses[name] = _course(NeuralTraining(past, settings), ours.device, limits, wql)
+        reached = best(courses[name])
+        say(f"{name}: best WQL {reached.wql:.4f} after {reached.seconds:.1f} s of training")
+    bests = {name: best(points) for name, points in courses.items()}
     course = Course(ours.device, limits, lambda: wql(ours.quantiles()))
     ours.run(lambda _draw: course.step())
     own = best(course.points)
     say(f"ours: best WQL {own.wql:.4f} after {own.seconds:.1f} s of training")
     results = {f"{name}_best_wql": point.wql for name, point in bests.items()}
     results |= {f"{name}_best_s": point.seconds for name, point in bests.items()}
-    return results | {"ours_best_wql": own.wql, "ours_best_s": own.seconds} | verdict(course.points, bests)
+    return results | {"ours_best_wql": own.wql, "ours_best_s": own.seconds} | verdict(course.points, courses)
 
 
 def _course(
@@ -118,22 +121,33 @@ def _course(
     return course.points
 
 
-def verdict(ours: Sequence[Point], peers: Mapping[str, Point]) -> dict[str, float]:
-    """Our seconds to each peer's best WQL, and the ratio of the race; what ours does not reach is left out
-    and said."""
+def verdict(ours: Sequence[Point], peers: Mapping[str, Sequence[Point]]) -> dict[str, float]:
+    """Our seconds to each peer's best WQL, and the ratio of the race: to the best WQL of any peer, ours over
+    those of whichever peer reaches it first. What ours does not reach is left out and said.
+
+    peers: the forecasts of each on its way, one at least.
+    """
     results: dict[str, float] = {}
-    for name, point in peers.items():
+    bests = {name: best(points) for name, points in peers.items()}
+    for name, point in bests.items():
         seconds = first_at(ours, point.wql)
         if seconds is not None:
             results |= {f"ours_to_{name}_s": seconds}
             results |= {f"time_to_{name}_wql_ratio": seconds / point.seconds}
-    target = min(point.wql for point in peers.values())
+    target = min(point.wql for point in bests.values())
     reached = first_at(ours, target)
     if reached is None:
         say(f"no time_to_best_peer_wql_ratio: ours did not reach the best peer's WQL of {target:.4f}")
         return results
-    fastest = min(point.seconds for point in peers.values())
-    return {**results, "ours_to_best_peer_s": reached, "time_to_best_peer_wql_ratio": reached / fastest}
+    theirs = (first_at(points, target) for points in peers.values())
+    first = min(seconds for seconds in theirs if seconds is not None)
+    ratio = reached / first
+    return {
+        **results,
+        "ours_to_best_peer_s": reached,
+        "peers_to_best_peer_s": first,
+        "time_to_best_peer_wql_ratio": ratio,
+    }
 
 
 def best(points: Sequence[Point]) -> Point:

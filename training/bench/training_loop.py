@@ -65,7 +65,7 @@ class TrainingLoop:
     def run(self, on_step: OnStep) -> None:
         """Train until `on_step` says so."""
         with quiet():
-            make_trainer(self.device, _OnStep(on_step), Team()).fit(
+            make_trainer(self.device, _OnStep(on_step), Team(), self.feed).fit(
                 self.module, DataLoader(self.feed, batch_size=None)
             )
 

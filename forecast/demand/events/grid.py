@@ -56,7 +56,7 @@ def event_grid(
     index = {name: e for e, name in enumerate(names)}
     intensity_GLE = np.zeros((len(touched_GC), n_periods, len(names)), dtype=np.float32)
     lifted = any(spell.lift is not None for _, _, spell, _, _ in kept)
-    lift_GLE = np.ones_like(intensity_GLE) if lifted else None
+    lift_GLE = np.full_like(intensity_GLE, np.nan) if lifted else None
     for channel, scope, spell, a, b in kept:
         window = (touched_GC[:, scope], slice(a, b + 1), index[channel])
         intensity_GLE[window] = np.maximum(intensity_GLE[window], spell.intensity)
@@ -77,8 +77,8 @@ def _covered(spell: Phase, begin_L: NDArray[np.datetime64], step: np.timedelta64
 
 
 def _farther(one: NDArray[np.float32], other: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Of two multiples the one farther from 1."""
-    return np.where(np.abs(np.log(other)) > np.abs(np.log(one)), other, one)
+    """Of two multiples the one farther from 1; the other where nothing was said before."""
+    return np.where(np.isnan(one) | (np.abs(np.log(other)) > np.abs(np.log(one))), other, one)
 
 
 def _groups(keys: SeriesKeys, scopes: list[Scope]) -> tuple[NDArray[np.int32], NDArray[np.bool_]]:

@@ -10,11 +10,8 @@ Letters: S series, W window of periods (history and horizon), H horizon, Q quant
 
 from __future__ import annotations
 
-import contextlib
-import logging
 import time
-import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Literal
 
@@ -28,6 +25,7 @@ from forecast.quantiles import LEVELS
 from tests.bench.peers.common import N_SCENARIOS, SEED, Marginals
 from training.bench.frames import pandas_step
 from training.bench.neural_table import NeuralTable
+from training.bench.training_loop import quiet
 
 if TYPE_CHECKING:
     from neuralforecast import NeuralForecast
@@ -67,7 +65,7 @@ class NeuralPeer:
             raise InputError("history", expected=f"at least {3 * horizon} periods", found=found)
         import neuralforecast  # noqa: F401  # takes long, and is no part of the minutes
 
-        with _quiet():
+        with quiet():
             return self._answer(panel, horizon)
 
     def _answer(self, panel: Panel, horizon: int) -> Marginals:
@@ -152,18 +150,6 @@ class NeuralPeer:
 def _means(quantiles_SHQ: Floats) -> Floats:
     result: Floats = (quantiles_SHQ @ rank_weights(N_SCENARIOS)).mean(axis=2)
     return result
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Without Lightning's advice; what goes wrong raises."""
-    logging.disable(logging.WARNING)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logging.disable(logging.NOTSET)
 
 
 def _clock(started: float, seconds: float, learning_rate: float) -> Callback:

@@ -12,21 +12,21 @@ def grid(n: int, *days: int) -> np.ndarray:
 
 
 def test_an_ordinary_day_resembles_the_same_weekday_a_year_before() -> None:
-    analog = analog_periods(grid(800), horizon=28, year=364, reach=14)
+    analog = analog_periods(grid(800), least=28, year=364, reach=14)
     assert analog[0, 500] == 136
     assert analog[0, 100] == -1
 
 
 def test_days_around_an_event_resemble_those_around_its_last_occurrence() -> None:
-    analog = analog_periods(grid(800, 300, 661), horizon=28, year=364, reach=14)
+    analog = analog_periods(grid(800, 300, 661), least=28, year=364, reach=14)
     assert analog[0, 661] == 300
     assert analog[0, 655] == 294
     assert analog[0, 675] == 314
     assert analog[0, 676] == 676 - 364
 
 
-def test_an_analog_is_always_older_than_the_horizon() -> None:
-    analog = analog_periods(grid(1200, 300, 310, 664, 1028), horizon=90, year=364, reach=14)
+def test_an_analog_is_never_nearer_than_the_least_gap() -> None:
+    analog = analog_periods(grid(1200, 300, 310, 664, 1028), least=90, year=364, reach=14)
     gap = np.arange(1200) - analog[0]
     assert (gap[analog[0] >= 0] >= 90).all()
 

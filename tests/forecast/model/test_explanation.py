@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from torch import Tensor
 
+import forecast.model.explanation
 from forecast.demand.panel import Panel
 from forecast.errors import InputError, UsageError
+from forecast.model import ensemble
 from forecast.model.bundle import Bundle
 from forecast.model.calendar import calendar_features, cycle_columns
 from forecast.model.config import ModelConfig
@@ -18,6 +22,8 @@ from forecast.model.ensemble import Ensemble
 from forecast.model.explanation import _shapley, _week_mean, explain, part_names
 from forecast.model.forecaster import Forecaster
 from forecast.model.schema import FeatureSchema
+from forecast.model.tensors import PanelTensors
+from forecast.model.windows import Windows, gather_windows
 from tests.forecast.model.conftest import small_config, small_panel
 from tests.support.panels import make_panel
 
@@ -85,6 +91,23 @@ def test_parts_sum_to_the_forecast(seed: int) -> None:
         assert found.times[0] == panel.origin + np.timedelta64(1, "D")
         for name, part_SH in zip(found.names, found.parts_SHP.transpose(2, 0, 1), strict=True):
             assert np.abs(part_SH).max() > 0, f"{name} says nothing"
+
+
+def test_windows_that_end_together_are_explained_as_each_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The slow, plain way: an end for each window. It adds in another order: nothing is rounded to bf16."""
+    monkeypatch.setattr(ensemble, "has_bf16", lambda _device: False)
+    panel = random_panel(2)
+    forecaster = wild_forecaster(panel, small_config("day"))
+    ends: list[int] = []
+
+    def each_alone(tensors: PanelTensors, row_B: Tensor, end_B: Tensor, *rest: Any) -> Windows:
+        ends.append(len(end_B))
+        return gather_windows(tensors, row_B, end_B.expand(len(row_B)), *rest)
+
+    together = explain(forecaster, panel, [4, 0, 1], 10).parts_SHP
+    monkeypatch.setattr(forecast.model.explanation, "gather_windows", each_alone)
+    np.testing.assert_allclose(explain(forecaster, panel, [4, 0, 1], 10).parts_SHP, together, atol=1e-5)
+    assert set(ends) == {1}
 
 
 def test_hours_days_and_weeks_are_explained(panel: Panel, network: Ensemble) -> None:

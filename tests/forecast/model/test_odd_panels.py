@@ -15,6 +15,7 @@ from forecast.model.config import ModelConfig
 from forecast.model.ensemble import Ensemble
 from forecast.model.forecaster import Forecaster
 from forecast.model.schema import FeatureSchema
+from forecast.model.tensors import build_tensors
 from tests.forecast.model.conftest import small_config, small_panel
 
 
@@ -90,3 +91,15 @@ def test_a_series_without_any_demand_yet_gets_the_level_of_its_like(daily: Panel
     found = forecaster_of(daily)(replace(daily, demand_ST=demand), 10).mean_SH.mean(axis=1)
     others = np.delete(found, 7)
     assert others.min() / 5 < found[7] < others.max() * 5
+
+
+def test_a_series_has_no_history_exactly_where_the_model_sees_none(daily: Panel) -> None:
+    """Sold out nearly all along is as good as never observed, for the label and for the network alike."""
+    demand, stock = daily.demand_ST.copy(), np.zeros_like(daily.demand_ST)
+    demand[0] = np.nan
+    stock[1], stock[2], stock[3], stock[4] = 1.0, 0.95, 0.9, np.nan
+    panel = replace(daily, demand_ST=demand, stocked_out_ST=stock)
+    assert panel.no_history_S[:6].tolist() == [True, True, True, False, False, False]
+    config = small_config("day")
+    tensors = build_tensors(panel, config, FeatureSchema.fit(panel, 10), torch.device("cpu"), horizon=0)
+    np.testing.assert_array_equal(tensors.past.seen_SC[:, -1].numpy() > 0, ~panel.no_history_S)

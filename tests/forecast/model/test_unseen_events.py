@@ -12,10 +12,11 @@ from forecast.errors import InputError
 from forecast.model.calendar import analog_periods
 from forecast.model.explanation import explain
 from forecast.model.forecaster import Forecaster
-from forecast.model.priors import check_likes, without_prior
+from forecast.model.priors import check_likes, without_model, without_prior
 from tests.forecast.model.conftest import small_config
 from tests.forecast.model.test_explanation import wild_forecaster
 from tests.support.panels import make_panel
+from training.features import check_events
 
 T, H = 500, 10
 LIKE = {"flash": "sale"}
@@ -41,9 +42,9 @@ def with_events(panel: Panel, **changes: object) -> Panel:
 def lifted(panel: Panel, lift: float, channel: str = "flash/day") -> Panel:
     """The panel with that multiple wherever the channel is on."""
     events = panel.events
-    lift_GLE = np.ones_like(events.intensity_GLE)
+    lift_GLE = np.full_like(events.intensity_GLE, np.nan)
     e = events.names.index(channel)
-    lift_GLE[..., e] = np.where(events.intensity_GLE[..., e] > 0, lift, 1)
+    lift_GLE[..., e] = np.where(events.intensity_GLE[..., e] > 0, lift, np.nan)
     return with_events(panel, lift_GLE=lift_GLE)
 
 
@@ -67,7 +68,7 @@ def test_a_lift_touches_the_series_of_its_event_alone(panel: Panel, forecaster: 
     two = lifted(panel, 4.0).events
     assert two.lift_GLE is not None
     grid = np.concatenate([two.intensity_GLE, two.intensity_GLE * [1, 0]]).astype(np.float32)
-    lift = np.concatenate([two.lift_GLE, np.ones_like(two.lift_GLE)])
+    lift = np.concatenate([two.lift_GLE, np.full_like(two.lift_GLE, np.nan)])
     split = with_events(
         panel, intensity_GLE=grid, lift_GLE=lift, group_S=np.array([0, 1, 0, 1], dtype=np.int32)
     )
@@ -79,7 +80,7 @@ def test_kinds_multiply_and_phases_of_a_kind_do_not(panel: Panel, forecaster: Fo
     names = ("sale/day", "flash/day", "flash/warm-up", "fair/day")
     grid = np.zeros((1, T + 60, 4), np.float32)
     grid[0, 300, 0] = grid[0, T + 2, 1:] = 1
-    lift = np.ones_like(grid)
+    lift = np.full_like(grid, np.nan)
     lift[0, T + 2] = (9, 4, 0.5, 3)  # what is said of a kind that the model knows counts for nothing
     events = EventGrid(names=names, intensity_GLE=grid, group_S=panel.events.group_S)
     base, found = replace(panel, events=events), replace(panel, events=replace(events, lift_GLE=lift))
@@ -118,7 +119,7 @@ def test_the_memory_of_a_like_event_is_the_last_event_of_that_kind() -> None:
     own, borrowed = np.zeros((1, 900, 1), np.float32), np.zeros((1, 900, 1), np.float32)
     own[0, [100, 464, 828], 0] = 1
     borrowed[0, [600, 601, 470], 0] = 1
-    analog = analog_periods(own, horizon=28, year=364, reach=14, borrowed_GLE=borrowed)
+    analog = analog_periods(own, least=28, year=364, reach=14, borrowed_GLE=borrowed)
     assert analog[0, 600] == 464
     assert analog[0, 601] == 465
     assert analog[0, 590] == 454
@@ -156,3 +157,42 @@ def test_what_has_no_prior_is_named(panel: Panel) -> None:
     assert without_prior(panel, (*known, "flash/after"), H) == ("flash (day)",)
     assert without_prior(lifted(panel, 4.0), known, H) == ()
     assert without_prior(with_events(panel, like=LIKE), known, H) == ()
+
+
+def test_a_multiple_of_one_is_a_thing_said(panel: Panel, forecaster: Forecaster) -> None:
+    """A planner who expects nothing of an event has said so; the forecast is as without it."""
+    assert without_prior(lifted(panel, 1.0), ("sale/day",), H) == ()
+    np.testing.assert_array_equal(forecaster(lifted(panel, 1.0), H).mean_SH, forecaster(panel, H).mean_SH)
+
+
+def phased(panel: Panel, like: dict[str, str]) -> Panel:
+    """The panel with a phase of the new kind besides, which the old kind never had."""
+    grid = np.zeros((1, T + 60, 3), np.float32)
+    grid[..., :2] = panel.events.intensity_GLE[:, : T + 60]
+    grid[0, T : T + 2, 2] = 1
+    return with_events(
+        panel, names=("sale/day", "flash/day", "flash/pre-sale"), intensity_GLE=grid, like=like
+    )
+
+
+def test_a_like_kind_borrows_phase_by_phase_and_what_lends_nothing_is_named(
+    panel: Panel, forecaster: Forecaster
+) -> None:
+    known = ("sale/day",)
+    assert without_model(phased(panel, LIKE), known, H) == ("flash (pre-sale) like sale",)
+    assert without_model(phased(panel, LIKE), (*known, "sale/pre-sale"), H) == ()
+    assert without_model(phased(panel, LIKE), (*known, "flash/pre-sale"), H) == ()
+    assert without_model(phased(panel, {}), known, H) == ()
+    assert without_model(with_events(panel, like=LIKE), known, H) == ()
+    day_alone = forecaster(with_events(panel, like=LIKE), H).mean_SH
+    np.testing.assert_array_equal(forecaster(phased(panel, LIKE), H).mean_SH, day_alone)
+
+
+def test_phases_that_borrow_nothing_are_told_on_stderr(
+    panel: Panel, capsys: pytest.CaptureFixture[str]
+) -> None:
+    check_events(phased(panel, LIKE), ("sale/day",), H)
+    reason = "because the kind that they are like never had them"
+    assert capsys.readouterr().err == (
+        f"phases without effect on the forecasts, {reason}: flash (pre-sale) like sale\n"
+    )

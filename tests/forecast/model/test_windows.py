@@ -9,13 +9,15 @@ import numpy as np
 import pytest
 import torch
 
-from forecast.demand.panel import Panel
+from forecast.demand.panel import Panel, Period
+from forecast.model import ensemble
 from forecast.model.ensemble import Ensemble
 from forecast.model.groups import NEW_ITEM, NEW_PLACE, OWN
 from forecast.model.schema import FeatureSchema
 from forecast.model.tensors import PanelTensors, build_tensors
-from forecast.model.windows import SPANS, gather_targets, gather_windows
+from forecast.model.windows import SPANS, Windows, gather_targets, gather_windows
 from tests.forecast.model.conftest import small_config, small_panel
+from tests.support.panels import make_panel
 
 
 @pytest.fixture
@@ -136,6 +138,35 @@ def test_no_feature_of_an_origin_reads_what_came_after_it(panel: Panel, network:
     assert torch.equal(forecasts[0].quantiles_BOHQ, forecasts[1].quantiles_BOHQ)
 
 
+@pytest.mark.parametrize(
+    ("period", "horizon"),
+    [("day", 360), ("day", 361), ("day", 362), ("day", 364), ("week", 52), ("hour", 30)],
+)
+def test_the_level_around_an_analog_ends_before_the_origin(period: Period, horizon: int) -> None:
+    """A horizon of about a year asks for the analogs nearest to the origin, a few periods around each."""
+    config = dataclasses.replace(small_config(period), horizon=horizon)
+    n = {"day": 1100, "week": 160, "hour": 600}[period]
+    cut = n - 3 * config.patch
+    demand = np.random.default_rng(0).poisson(5.0, (3, n)).astype(np.float32)
+    demand[:, 0] = 50.0  # the largest before and after, so that all is stored in the same unit
+    changed = demand.copy()
+    changed[:, cut:] = 40.0
+    # Two of an event, one horizon apart at a year's distance: the nearest memory there can be.
+    events = {"sale/day": [cut - 1, cut - 1 + horizon]} if abs(horizon - config.year) < 5 else {}
+    levels = []
+    for values in (demand, changed):
+        panel = make_panel(values, period=period, events=events)
+        schema = FeatureSchema.fit(panel.until(cut), horizon)
+        whole = build_tensors(panel, config, schema, torch.device("cpu"), horizon=0)
+        windows = gather_windows(whole, torch.arange(3), torch.tensor([cut]), config, 1)
+        levels.append(windows)
+    for name in Windows._fields:
+        if name.startswith("analog_"):
+            assert torch.equal(getattr(levels[0], name), getattr(levels[1], name)), name
+    if config.year < cut:
+        assert levels[0].analog_seen_BD[:, -horizon:].any()
+
+
 def test_an_origin_answers_the_same_alone_and_among_many(panel: Panel, network: Ensemble) -> None:
     """Forking sequences are a speed-up: the last origin of a window equals that origin asked by itself."""
     config = network.config
@@ -184,7 +215,10 @@ def test_some_steps_are_those_of_the_whole_horizon(panel: Panel, network: Ensemb
     assert torch.equal(cut.counted_BOH, truth.counted_BOH[:, :, part])
 
 
-def test_an_ensemble_is_the_average_of_its_members(panel: Panel, network: Ensemble) -> None:
+def test_an_ensemble_is_the_average_of_its_members(
+    panel: Panel, network: Ensemble, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ensemble, "has_bf16", lambda _device: False)
     config = network.config
     schema = FeatureSchema.fit(panel, config.horizon)
     whole = build_tensors(panel, config, schema, torch.device("cpu"), horizon=0)

@@ -73,8 +73,21 @@ def test_panel_counts_bytes_on_the_device(capsys: pytest.CaptureFixture[str]) ->
 
 
 @pytest.mark.parametrize(
+    ("name", "counted", "more"),
+    [("train", "series", ["--seconds", "0"]), ("score", "series", []), ("panel", "panel_series", [])],
+)
+def test_one_series_can_be_measured(
+    capsys: pytest.CaptureFixture[str], name: str, counted: str, more: list[str]
+) -> None:
+    flags = ["--series", "1", "--device", "cpu", "--repeats", "1", "--json"]
+    assert bench(capsys, name, *flags, *more)[counted] == 1
+
+
+@pytest.mark.parametrize(
     ("flags", "message"),
     [
+        (["train", "--series", "0"], "--series"),
+        (["score", "--series", "0"], "--series"),
         (["train", "--peers", "tide"], "--peers: expected --vs neuralforecast beside it"),
         (["train", "--store", "CA_1"], "--store: expected --data DIR beside it"),
         (["train", "--vs", "neuralforecast", "--peers", "tide,abc"], "expected some of tide, nhits, tft"),
@@ -122,15 +135,24 @@ def test_a_peer_of_our_size_runs_beside_ours(capsys: pytest.CaptureFixture[str])
         assert found[f"{name}_best_s"] > 0
 
 
-def test_ours_is_held_against_the_best_wql_and_the_fastest_peer(capsys: pytest.CaptureFixture[str]) -> None:
+def test_ours_is_held_against_the_peer_that_is_first_at_the_best_wql(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     ours = [Point(1.0, 0.9), Point(2.0, 0.6), Point(3.0, 0.5), Point(4.0, 0.55)]
-    peers = {"tide": Point(10.0, 0.7), "tft": Point(40.0, 0.5)}
+    peers = {
+        "tide": [Point(10.0, 0.7), Point(20.0, 0.69995)],  # fast, and never at the best WQL
+        "tft": [Point(20.0, 0.8), Point(40.0, 0.5), Point(60.0, 0.6)],
+    }
     found = verdict(ours, peers)
-    assert found["time_to_best_peer_wql_ratio"] == 3.0 / 10.0
+    assert found["time_to_best_peer_wql_ratio"] == 3.0 / 40.0
+    assert (found["ours_to_best_peer_s"], found["peers_to_best_peer_s"]) == (3.0, 40.0)
     assert found["time_to_tide_wql_ratio"] == 2.0 / 10.0
     assert found["time_to_tft_wql_ratio"] == 3.0 / 40.0
-    out_of_reach = verdict(ours, {**peers, "nhits": Point(20.0, 0.4)})
-    assert not {"time_to_best_peer_wql_ratio", "ours_to_nhits_s"} & set(out_of_reach)
+    sooner = [Point(15.0, 0.6), Point(30.0, 0.5), Point(50.0, 0.4999)]
+    assert verdict(ours, {**peers, "nhits": sooner})["time_to_best_peer_wql_ratio"] == 3.0 / 30.0
+    capsys.readouterr()
+    out_of_reach = verdict(ours, {**peers, "nhits": [Point(20.0, 0.4)]})
+    assert not {"time_to_best_peer_wql_ratio", "peers_to_best_peer_s", "ours_to_nhits_s"} & set(out_of_reach)
     assert "ours did not reach the best peer's WQL of 0.4000" in capsys.readouterr().err
     assert best([Point(1.0, 0.9), Point(2.0, 0.5), Point(3.0, 0.4999)]) == Point(2.0, 0.5)
 

@@ -53,7 +53,7 @@ def grid(events: list[Event], period: Period = "day", n: int = 60, start: str = 
 def lifts(of: EventGrid, series: int = 0) -> dict[str, float]:
     """What multiple each day of a daily grid from 2026-04-20 on has, where it is not 1."""
     assert of.lift_GLE is not None
-    product_L = of.lift_GLE[of.group_S[series]].prod(axis=1)
+    product_L = np.nanprod(of.lift_GLE[of.group_S[series]], axis=1)
     days = np.datetime64("2026-04-20") + np.arange(len(product_L))
     return {str(day): round(float(lift), 3) for day, lift in zip(days, product_L, strict=True) if lift != 1}
 
@@ -93,8 +93,18 @@ def test_a_day_lifts_its_hours_fully_and_its_week_in_part() -> None:
     week = grid(events, "week", 3, "2026-04-27").lift_GLE
     assert hours is not None
     assert week is not None
-    assert hours[0, :, 0].tolist() == [1.0] * 24 + [8.0] * 24
-    assert week[0, :, 0].tolist() == [1.0, 2.0, 1.0]
+    np.testing.assert_array_equal(hours[0, :, 0], [np.nan] * 24 + [8.0] * 24)
+    np.testing.assert_array_equal(week[0, :, 0], [np.nan, 2.0, np.nan])
+
+
+def test_a_lift_of_one_is_given_and_none_is_not() -> None:
+    """A multiple of 1 says that demand stays ordinary, which is more than nothing."""
+    said = Event(name="F", kind="f", start=date(2026, 5, 1), end=date(2026, 5, 1), lift=1.0)
+    silent = Event(name="G", kind="g", start=date(2026, 5, 2), end=date(2026, 5, 2))
+    found = grid([said, silent])
+    assert found.lift_GLE is not None
+    given = {name: np.flatnonzero(np.isfinite(found.lift_GLE[0, :, e])) for e, name in enumerate(found.names)}
+    assert {name: days.tolist() for name, days in given.items()} == {"f/day": [11], "g/day": []}
 
 
 def test_an_event_like_another_borrows_its_phases_and_its_strength() -> None:
