@@ -23,6 +23,7 @@ from pydantic_core import ErrorDetails
 from forecast.client_settings import ClientSettings
 from forecast.errors import UsageError
 from forecast.home import Home
+from forecast.serve_settings import ServeSettings
 
 
 def _known_zone(name: str) -> str:
@@ -93,23 +94,6 @@ class TrainingSettings(_Section):
     def number_of_devices(self) -> int | None:
         """None for auto."""
         return None if self.devices == "auto" else self.devices
-
-
-class ServeSettings(_Section):
-    """`[serve]`: the gRPC server."""
-
-    host: str = Field(default="127.0.0.1", min_length=1, description="Address to listen on.")
-    port: int = Field(default=50051, ge=1, le=65535, description="Port to listen on.")
-    live: bool = Field(
-        default=True,
-        description="Answer what-ifs and new series by the model, which takes memory for the demand it read.",
-    )
-    live_device: Literal["auto", "cpu", "cuda"] = Field(
-        default="auto", description="Where the live model computes; auto takes CUDA when it is there."
-    )
-    live_threads: int = Field(
-        default=1, ge=1, le=256, description="Cores that the live model computes on, beside the reads."
-    )
 
 
 class Settings(_Section):

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import ipaddress
 import logging
 import math
 import os
 import signal
 import socket
+import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Final
@@ -20,9 +19,14 @@ from grpc_reflection.v1alpha import reflection
 
 from forecast.errors import BusyError, SurgecastError, UsageError
 from forecast.home import Home
+from serving.access.admission import Bounds
+from serving.access.callers import AccessConfig
+from serving.access.connections import connection_options
+from serving.access.gate import Gate, make_gate
+from serving.access.tls import Credentials
 from serving.call import Call
 from serving.checks import MAX_REQUEST_BYTES
-from serving.interceptors import ErrorInterceptor, OwnThreads
+from serving.interceptors import ErrorInterceptor
 from serving.live.engine import LiveConfig, LiveEngine
 from serving.methods import FORECASTS, MODELS, Method, all_methods
 from serving.store import SnapshotStore
@@ -43,32 +47,24 @@ LIVE: Final = "surgecast.live"
 class ServerConfig:
     """How to serve.
 
-    host, port: where to listen; port 0 takes a free one. An address that other machines reach needs
-        `insecure`, because calls
-        are neither encrypted nor authenticated.
-    threads: calls worked on at once. Answers take a fraction of a millisecond under the interpreter's lock:
-        more do not help.
-    max_calls: calls in flight, waiting ones included; more are answered RESOURCE_EXHAUSTED.
+    host, port: where to listen; port 0 takes a free one.
+    access: what protects it; an address that other machines reach needs TLS or `insecure`.
+    bounds: calls waiting or running, by cost; more are answered RESOURCE_EXHAUSTED.
     grace_s: seconds that calls in flight get to end when the server stops.
     live: the model that answers what the snapshot does not hold.
     """
 
     host: str = "127.0.0.1"
     port: int = 50051
-    insecure: bool = False
-    threads: int = 4
-    max_calls: int = 1_000
+    access: AccessConfig = field(default_factory=AccessConfig)
+    bounds: Bounds = field(default_factory=Bounds)
     grace_s: float = 10.0
     live: LiveConfig = field(default_factory=LiveConfig)
 
     def __post_init__(self) -> None:
         if not 0 <= self.port <= 65_535:
             raise UsageError(f"port: expected 0..65535, found {self.port}")
-        if not self.insecure and not _is_loopback(self.host):
-            raise UsageError(
-                f"host: expected a loopback address, found {self.host}: calls are neither encrypted nor"
-                " authenticated (--insecure serves there all the same)"
-            )
+        self.access.check(self.host)
 
 
 class Server:
@@ -82,7 +78,9 @@ class Server:
         self.store = SnapshotStore(home)
         self._health = health.HealthServicer()
         self.live = LiveEngine(home, config.live, self._report_live)
-        self._server = _build(all_methods(self.store, self.live), self._health, config)
+        methods = all_methods(self.store, self.live)
+        self.gate = make_gate(home, config.host, config.access, config.bounds, methods)
+        self._server = _build(methods, self._health, config, self.gate)
         self.port = 0
 
     def start(self) -> None:
@@ -91,11 +89,13 @@ class Server:
         """
         self._set_health(NOT_SERVING, *SERVICES, PUBLICATION, LIVE)
         self.port = self._bind()
+        self.gate.start()
         self._server.start()
         try:
             self.store.load()
         except SurgecastError:
             self._server.stop(None)
+            self.gate.close()
             raise
         self._report_publication()
         self.store.follow(changed=self._report_publication)
@@ -110,6 +110,7 @@ class Server:
         """Take no new calls, let those in flight end, and stop."""
         self._health.enter_graceful_shutdown()
         self._server.stop(self.config.grace_s).wait()
+        self.gate.close()
         self.store.close()
         self.live.close()
 
@@ -117,7 +118,9 @@ class Server:
         address = _join(self.config.host, self.config.port)
         _check_free(self.config.host, self.config.port)
         try:
-            return int(self._server.add_insecure_port(address))
+            if self.config.access.tls is None:
+                return int(self._server.add_insecure_port(address))
+            return int(self._server.add_secure_port(address, Credentials(self.config.access.tls).server))
         except RuntimeError as error:  # grpc says no more than that it failed
             raise BusyError("port", expected=f"to listen on {address}", found=str(error)) from error
 
@@ -175,23 +178,23 @@ def _signals(*numbers: signal.Signals) -> Iterator[Callable[[], int]]:
 
 
 def _build(
-    methods: list[Method], health_servicer: health.HealthServicer, config: ServerConfig
+    methods: list[Method], health_servicer: health.HealthServicer, config: ServerConfig, gate: Gate
 ) -> grpc.Server:
-    waiting = {f"/{method.service}/{method.name}" for method in methods if method.waits}
     server = grpc.server(
-        ThreadPoolExecutor(config.threads, thread_name_prefix="call"),
-        interceptors=(OwnThreads(waiting, config.live.queue.size + 16), ErrorInterceptor()),
-        maximum_concurrent_rpcs=config.max_calls,
+        gate.lanes["quick"].pool,
+        interceptors=(gate, ErrorInterceptor()),
         options=(
             ("grpc.so_reuseport", 0),
             ("grpc.max_receive_message_length", MAX_REQUEST_BYTES),
             ("grpc.max_send_message_length", -1),
             ("grpc.max_metadata_size", 16 << 10),
+            *connection_options(config.bounds),
         ),
     )
     tables: dict[str, dict[str, grpc.RpcMethodHandler]] = {}
     for method in methods:
-        tables.setdefault(method.service, {})[method.name] = _handler(method)
+        longest = config.bounds.seconds if method.stream is None else config.bounds.stream_seconds
+        tables.setdefault(method.service, {})[method.name] = _handler(method, longest)
     for service, table in tables.items():
         server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service, table),))
     health_pb2_grpc.add_HealthServicer_to_server(health_servicer, server)
@@ -201,29 +204,25 @@ def _build(
     return server
 
 
-def _handler(method: Method) -> grpc.RpcMethodHandler:
+def _handler(method: Method, longest_s: float) -> grpc.RpcMethodHandler:
     """Bytes in, bytes out: requests are parsed by our own checks, answers are encoded by `wire`."""
     answer, stream = method.answer, method.stream
     if stream is not None:
-        return grpc.unary_stream_rpc_method_handler(lambda content, context: stream(content, _call(context)))
+        return grpc.unary_stream_rpc_method_handler(
+            lambda content, context: stream(content, _call(context, longest_s))
+        )
     if answer is None:
         raise TypeError(f"{method.name}: neither an answer nor a stream")
-    return grpc.unary_unary_rpc_method_handler(lambda content, context: answer(content, _call(context)))
+    return grpc.unary_unary_rpc_method_handler(
+        lambda content, context: answer(content, _call(context, longest_s))
+    )
 
 
-def _call(context: grpc.ServicerContext) -> Call:
-    def remaining() -> float:
-        seconds = context.time_remaining()
-        return math.inf if seconds is None else float(seconds)
-
-    return Call(remaining=remaining, active=context.is_active)
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return host == "localhost"
+def _call(context: grpc.ServicerContext, longest_s: float) -> Call:
+    """A call of which the deadline is kept on the monotonic clock, `longest_s` from now at the latest."""
+    seconds = context.time_remaining()
+    end = time.monotonic() + min(longest_s, math.inf if seconds is None else float(seconds))
+    return Call(remaining=lambda: end - time.monotonic(), active=context.is_active)
 
 
 def _join(host: str, port: int) -> str:
