@@ -7,6 +7,7 @@ thrown away. So the bounds are small: a call that is let in waits about as long 
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections.abc import Iterator
@@ -24,7 +25,9 @@ STANDING_S: Final = 0.1
 """Seconds that a queue may last until it counts as overload; more where calls take longer."""
 OVERLOADED_S: Final = 1.0
 """Seconds without a refusal after which a lane is no longer overloaded."""
-LONGEST_REST_S: Final = 0.005
+LONGEST_REST_S: Final = 0.01
+QUIET_S: Final = 0.002
+"""Seconds without a refusal after which the gate has seen to all that came."""
 RETRIES_S: Final = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
 """Waits that callers are told: few, so that refusals can be kept ready."""
 
@@ -60,8 +63,8 @@ class Lane:
     than `bound` for a while, or more than `burst`, the lane is overloaded, until a second passes without a
     refusal. A call whose request is slow to come holds a thread, but no turn.
 
-    gives_way: while overloaded, rest as long as was worked. The thread that refuses needs the interpreter's
-    lock too; without this, calls would wait for it unseen, before the gate.
+    gives_way: after a call, rest while others are being refused, three times as long as was worked at most.
+    The thread that refuses needs the interpreter's lock too; calls would wait for it unseen, before the gate.
     """
 
     def __init__(
@@ -78,7 +81,7 @@ class Lane:
         self._calls = 0
         self._mean_s = 0.01
         self._busy_since = 0.0
-        self._overloaded_until = 0.0
+        self._refused_at = -math.inf
 
     @property
     def calls(self) -> int:
@@ -93,10 +96,12 @@ class Lane:
             standing = self._calls >= self.bound and now - self._busy_since > max(
                 STANDING_S, 10 * self._mean_s
             )
-            if self._calls < (self.bound if standing or now < self._overloaded_until else self.burst):
+            if self._calls < (
+                self.bound if standing or now < self._refused_at + OVERLOADED_S else self.burst
+            ):
                 self._calls += 1
                 return
-            self._overloaded_until = now + OVERLOADED_S
+            self._refused_at = now
             wait = _rounded_up(self._mean_s * self.bound / self._n_turns)
         raise OverloadError(
             f"{self.name} calls", expected=f"at most {self.bound} at once", found="one more", retry_s=wait
@@ -113,8 +118,13 @@ class Lane:
                 now = time.monotonic()
                 with self._lock:
                     self._mean_s += SMOOTHING * (now - started - self._mean_s)
-                if self._gives_way and now < self._overloaded_until:
-                    time.sleep(min(LONGEST_REST_S, now - started))
+                if self._gives_way:
+                    self._rest(now, now + min(LONGEST_REST_S, 3 * (now - started)))
+
+    def _rest(self, now: float, end: float) -> None:
+        while now < min(end, self._refused_at + QUIET_S):
+            time.sleep(0.0005)
+            now = time.monotonic()
 
     def leave(self) -> None:
         """A call has ended."""

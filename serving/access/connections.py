@@ -28,7 +28,11 @@ def connection_options(bounds: Bounds) -> tuple[tuple[str, int], ...]:
         ("grpc.max_allowed_incoming_connections", bounds.connections),
         ("grpc.server_handshake_timeout_ms", 10_000),
         ("grpc.max_connection_idle_ms", 300_000),
-        ("grpc.max_concurrent_streams", 100),
+        # A connection that has more calls out is refused some as UNAVAILABLE, which gRPC's clients try again.
+        ("grpc.max_concurrent_streams", 250),
+        # Calls that the gate has not seen yet; gRPC cancels those beyond, without a word.
+        ("grpc.server.max_pending_requests", 5_000),
+        ("grpc.server.max_pending_requests_hard_limit", 10_000),
         ("grpc.keepalive_time_ms", 60_000),
         ("grpc.keepalive_timeout_ms", 20_000),
         ("grpc.http2.min_recv_ping_interval_without_data_ms", 10_000),
