@@ -14,6 +14,16 @@ class ServeSettings(BaseModel):
 
     host: str = Field(default="127.0.0.1", min_length=1, description="Address to listen on.")
     port: int = Field(default=50051, ge=1, le=65535, description="Port to listen on.")
+    workers: int = Field(default=1, ge=1, le=64, description="Processes that share the port.")
+    metrics_port: int = Field(
+        default=0,
+        ge=0,
+        le=65535,
+        description="Port of the Prometheus metrics, on 127.0.0.1 alone (9464 is usual); 0 for none.",
+    )
+    log_format: Literal["text", "json"] = Field(
+        default="text", description="Lines of the server's log: text, or json for one object a line."
+    )
     live: bool = Field(
         default=True,
         description="Answer what-ifs and new series by the model, which takes memory for the demand it read.",
