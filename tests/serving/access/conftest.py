@@ -26,8 +26,6 @@ def gated(own_home):
     def serve(*methods, bounds=None, host="127.0.0.1", access=None):
         unheard = lambda _path, _error: None  # noqa: E731
         gate = make_gate(own_home, host, access or AccessConfig(), bounds or Bounds(), methods, unheard)
-            own_home, host, access or AccessConfig(), bounds or Bounds(), methods, lambda _path, _error: None
-        )
         server = grpc.server(gate.lanes["quick"].pool, interceptors=(gate, ErrorInterceptor()))
         for method in methods:
             if method.stream is not None:
