@@ -7,6 +7,8 @@ SurgecastError
 ├── IntegrityError      stored bytes are not what was written (hash, format)       exit status 1
 ├── PreconditionError   what it takes is not set up here                           exit status 1
 ├── BusyError           somebody else holds it: a port, a lock                     exit status 1
+├── AccessError         the caller is not known: no token, a wrong or expired one  exit status 1
+├── RoleError           the caller is known and may not do this                    exit status 1
 ├── OverloadError       more is asked for than is worked on; says when to retry    exit status 1
 └── LateError           the caller has stopped waiting, or the time is over        exit status 1
 
@@ -61,6 +63,14 @@ class BusyError(_FieldError):
     def __init__(self, field: str, *, expected: str, found: str, retry_s: float = 0.0) -> None:
         super().__init__(field, expected=expected, found=found)
         self.retry_s = retry_s
+
+
+class AccessError(_FieldError):
+    """The caller is not known."""
+
+
+class RoleError(_FieldError):
+    """The caller is known and may not do this."""
 
 
 class OverloadError(_FieldError):

@@ -23,6 +23,7 @@ from pydantic_core import ErrorDetails
 from forecast.client_settings import ClientSettings
 from forecast.errors import UsageError
 from forecast.home import Home
+from forecast.serve_settings import ServeSettings
 
 
 def _known_zone(name: str) -> str:
@@ -93,33 +94,6 @@ class TrainingSettings(_Section):
     def number_of_devices(self) -> int | None:
         """None for auto."""
         return None if self.devices == "auto" else self.devices
-
-
-class ServeSettings(_Section):
-    """`[serve]`: the gRPC server."""
-
-    host: str = Field(default="127.0.0.1", min_length=1, description="Address to listen on.")
-    port: int = Field(default=50051, ge=1, le=65535, description="Port to listen on.")
-    workers: int = Field(default=1, ge=1, le=64, description="Processes that share the port.")
-    metrics_port: int = Field(
-        default=0,
-        ge=0,
-        le=65535,
-        description="Port of the Prometheus metrics, on 127.0.0.1 alone (9464 is usual); 0 for none.",
-    )
-    log_format: Literal["text", "json"] = Field(
-        default="text", description="Lines of the server's log: text, or json for one object a line."
-    )
-    live: bool = Field(
-        default=True,
-        description="Answer what-ifs and new series by the model, which takes memory for the demand it read.",
-    )
-    live_device: Literal["auto", "cpu", "cuda"] = Field(
-        default="auto", description="Where the live model computes; auto takes CUDA when it is there."
-    )
-    live_threads: int = Field(
-        default=1, ge=1, le=256, description="Cores that the live model computes on, beside the reads."
-    )
 
 
 class Settings(_Section):

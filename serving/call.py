@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextvars import ContextVar
 from dataclasses import dataclass
 
 from forecast.errors import BusyError
+
+ASKING: ContextVar[str] = ContextVar("asking", default="")
+"""Who asks in this thread, as the gate knows them: of calls that are recorded."""
 
 
 @dataclass(frozen=True, kw_only=True)

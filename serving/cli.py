@@ -20,7 +20,10 @@ def serve(
         int | None, typer.Option(min=0, max=65_535, help="Port to listen on; 0 takes a free one.")
     ] = None,
     insecure: Annotated[
-        bool, typer.Option("--insecure", help="Allow an address that other machines can reach.")
+        bool, typer.Option("--insecure", help="Allow an address that other machines reach, without TLS.")
+    ] = False,
+    no_tokens: Annotated[
+        bool, typer.Option("--no-tokens", help="Allow such an address with TLS but without tokens.")
     ] = False,
     workers: Annotated[int | None, typer.Option(min=1, max=64, help="Processes that share the port.")] = None,
     metrics_port: Annotated[
@@ -38,6 +41,7 @@ def serve(
 
     from forecast.cli.output import print_json
     from forecast.settings import load_settings
+    from serving.access.configure import access_config, bounds
     from serving.live.engine import LiveConfig
     from serving.operation.config import OperationConfig
     from serving.operation.single import serve_alone
@@ -49,7 +53,8 @@ def serve(
     config = ServerConfig(
         host=host if host is not None else settings.host,
         port=port if port is not None else settings.port,
-        insecure=insecure,
+        access=access_config(Home(home), settings, insecure=insecure, no_tokens=no_tokens),
+        bounds=bounds(settings),
         live=LiveConfig(on=settings.live, device=settings.live_device, threads=settings.live_threads),
     )
     operation = OperationConfig(

@@ -12,6 +12,7 @@ from google.rpc import code_pb2, error_details_pb2, status_pb2
 from grpc_status import rpc_status
 
 from forecast.errors import (
+    AccessError,
     BusyError,
     InputError,
     IntegrityError,
@@ -19,6 +20,7 @@ from forecast.errors import (
     NotFoundError,
     OverloadError,
     PreconditionError,
+    RoleError,
     SurgecastError,
     UsageError,
 )
@@ -31,6 +33,8 @@ _CODES: Final[dict[type[SurgecastError], int]] = {
     IntegrityError: code_pb2.DATA_LOSS,
     PreconditionError: code_pb2.FAILED_PRECONDITION,
     BusyError: code_pb2.UNAVAILABLE,
+    AccessError: code_pb2.UNAUTHENTICATED,
+    RoleError: code_pb2.PERMISSION_DENIED,
     OverloadError: code_pb2.RESOURCE_EXHAUSTED,
     LateError: code_pb2.DEADLINE_EXCEEDED,
 }
@@ -41,11 +45,21 @@ _REASONS: Final[dict[type[SurgecastError], str]] = {
     IntegrityError: "INTEGRITY",
     PreconditionError: "PRECONDITION",
     BusyError: "BUSY",
+    AccessError: "ACCESS",
+    RoleError: "ROLE",
     OverloadError: "OVERLOAD",
     LateError: "LATE",
 }
 FieldError = (
-    InputError | NotFoundError | IntegrityError | PreconditionError | BusyError | OverloadError | LateError
+    InputError
+    | NotFoundError
+    | IntegrityError
+    | PreconditionError
+    | BusyError
+    | AccessError
+    | RoleError
+    | OverloadError
+    | LateError
 )
 _FIELD_ERRORS: Final[tuple[type[FieldError], ...]] = (
     InputError,
@@ -53,6 +67,8 @@ _FIELD_ERRORS: Final[tuple[type[FieldError], ...]] = (
     IntegrityError,
     PreconditionError,
     BusyError,
+    AccessError,
+    RoleError,
     OverloadError,
     LateError,
 )
@@ -60,13 +76,13 @@ RETRIED: Final = "UNAVAILABLE"
 """The status after which a channel asks again by itself."""
 _FULL_S: Final = 0.1
 """Seconds to wait for a server that is full and does not say how long."""
-_UNSAID: Final[dict[grpc.StatusCode, tuple[type[BusyError | InputError], str, str]]] = {
+_UNSAID: Final[dict[grpc.StatusCode, tuple[type[FieldError], str, str]]] = {
     grpc.StatusCode.UNAVAILABLE: (BusyError, "an answer", "none"),
     grpc.StatusCode.DEADLINE_EXCEEDED: (BusyError, "an answer in time", "none before the deadline"),
     grpc.StatusCode.RESOURCE_EXHAUSTED: (BusyError, "room for the call", "none"),
     grpc.StatusCode.CANCELLED: (BusyError, "an answer", "the call was cancelled"),
-    grpc.StatusCode.UNAUTHENTICATED: (InputError, "a token or certificate that it knows", "none of these"),
-    grpc.StatusCode.PERMISSION_DENIED: (InputError, "somebody who may call this", "somebody who may not"),
+    grpc.StatusCode.UNAUTHENTICATED: (AccessError, "a token or certificate that it knows", "none of these"),
+    grpc.StatusCode.PERMISSION_DENIED: (RoleError, "somebody who may call this", "somebody who may not"),
     grpc.StatusCode.UNIMPLEMENTED: (InputError, "a server that has this method", "one of an older release"),
 }
 """What failures without details of ours stand for: the error, what was expected and what was found."""

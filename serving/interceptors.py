@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Set
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import grpc
@@ -28,28 +27,9 @@ class ErrorInterceptor(grpc.ServerInterceptor):  # type: ignore[misc]  # grpc ha
         ends = handler.request_deserializer, handler.response_serializer
         if handler.unary_unary is not None:
             return grpc.unary_unary_rpc_method_handler(_translated(handler.unary_unary), *ends)
-        if handler.unary_stream is not None:
+        pushed = getattr(handler.unary_stream, "experimental_non_blocking", False)  # holds no thread
+        if handler.unary_stream is not None and not pushed:
             return grpc.unary_stream_rpc_method_handler(_pieces(handler.unary_stream), *ends)
-        return handler
-
-
-class OwnThreads(grpc.ServerInterceptor):  # type: ignore[misc]  # grpc has no types
-    """Gives methods that wait for others threads of their own: however many wait, the rest are answered.
-
-    It must be the outermost interceptor, since the server looks at the handler that comes out last.
-    """
-
-    def __init__(self, methods: Set[str], threads: int) -> None:
-        self._methods = methods
-        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="waiting-call")
-
-    def intercept_service(
-        self, continuation: Callable[[Any], grpc.RpcMethodHandler | None], handler_call_details: Any
-    ) -> grpc.RpcMethodHandler | None:
-        """Name the threads of one call."""
-        handler = continuation(handler_call_details)
-        if handler is not None and handler_call_details.method in self._methods:
-            handler.unary_unary.experimental_thread_pool = self._pool
         return handler
 
 

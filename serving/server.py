@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import ipaddress
 import math
 import socket
+import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -16,9 +15,14 @@ from grpc_reflection.v1alpha import reflection
 
 from forecast.errors import BusyError, SurgecastError, UsageError
 from forecast.home import Home
-from serving.call import Call
+from serving.access.admission import Bounds
+from serving.access.callers import AccessConfig
+from serving.access.connections import connection_options
+from serving.access.gate import Gate, make_gate
+from serving.access.tls import Credentials
+from serving.call import ASKING, Call
 from serving.checks import MAX_REQUEST_BYTES
-from serving.interceptors import ErrorInterceptor, OwnThreads
+from serving.interceptors import ErrorInterceptor
 from serving.live.engine import LiveConfig, LiveEngine
 from serving.methods import FORECASTS, MODELS, Method, all_methods
 from serving.operation.metrics import Tally
@@ -45,34 +49,26 @@ have ended: a process that was started again gets its share."""
 class ServerConfig:
     """How to serve.
 
-    host, port: where to listen; port 0 takes a free one. An address that other machines reach needs
-        `insecure`, because calls
-        are neither encrypted nor authenticated.
-    threads: calls worked on at once. Answers take a fraction of a millisecond under the interpreter's lock:
-        more do not help.
-    max_calls: calls in flight, waiting ones included; more are answered RESOURCE_EXHAUSTED.
+    host, port: where to listen; port 0 takes a free one.
+    access: what protects it; an address that other machines reach needs TLS or `insecure`.
+    bounds: calls waiting or running, by cost; more are answered RESOURCE_EXHAUSTED.
     grace_s: seconds that calls in flight get to end when the server stops.
-    shared_port: other processes listen on the port too; this one does when it has something to serve.
     live: the model that answers what the snapshot does not hold.
+    shared_port: other processes listen on the port too; this one does when it has something to serve.
     """
 
     host: str = "127.0.0.1"
     port: int = 50051
-    insecure: bool = False
-    threads: int = 4
-    max_calls: int = 1_000
+    access: AccessConfig = field(default_factory=AccessConfig)
+    bounds: Bounds = field(default_factory=Bounds)
     grace_s: float = 10.0
-    shared_port: bool = False
     live: LiveConfig = field(default_factory=LiveConfig)
+    shared_port: bool = False
 
     def __post_init__(self) -> None:
         if not 0 <= self.port <= 65_535:
             raise UsageError(f"port: expected 0..65535, found {self.port}")
-        if not self.insecure and not _is_loopback(self.host):
-            raise UsageError(
-                f"host: expected a loopback address, found {self.host}: calls are neither encrypted nor"
-                " authenticated (--insecure serves there all the same)"
-            )
+        self.access.check(self.host)
 
 
 class Server:
@@ -105,9 +101,12 @@ class Server:
             home,
             config.live,
             self._report_live,
-            batched=lambda rows: self.tally.observe("surgecast_live_batch_series", rows),
+            batched=lambda series: self.tally.observe("surgecast_live_batch_series", series),
         )
-        self._server = _build(all_methods(self.store, self.live), self._health, config, self.tally)
+        methods = all_methods(self.store, self.live)
+        recorder = RecordingInterceptor(self.tally)
+        self.gate = make_gate(home, config.host, config.access, config.bounds, methods, recorder.refused)
+        self._server = _build(methods, self._health, config, self.gate, recorder)
         self.port = 0
 
     def start(self) -> None:
@@ -118,12 +117,14 @@ class Server:
         if self.config.shared_port:  # calls must not come here while others could answer them
             self.store.load()
         self.port = self._bind()
+        self.gate.start()
         self._server.start()
         try:
             if not self.config.shared_port:
                 self.store.load()
         except SurgecastError:
             self._server.stop(None)
+            self.gate.close()
             raise
         self._report_publication()
         self.store.follow(changed=self._report_publication)
@@ -143,6 +144,7 @@ class Server:
         """Take no new calls, let those in flight end, and stop."""
         self._health.enter_graceful_shutdown()
         self._server.stop(self.config.grace_s).wait()
+        self.gate.close()
         self.store.close()
         self.live.close()
 
@@ -151,7 +153,9 @@ class Server:
         if not self.config.shared_port:
             take_port(self.config.host, self.config.port).close()
         try:
-            return int(self._server.add_insecure_port(address))
+            if self.config.access.tls is None:
+                return int(self._server.add_insecure_port(address))
+            return int(self._server.add_secure_port(address, Credentials(self.config.access.tls).server))
         except RuntimeError as error:  # grpc says no more than that it failed
             raise BusyError("port", expected=f"to listen on {address}", found=str(error)) from error
 
@@ -173,28 +177,28 @@ class Server:
 
 
 def _build(
-    methods: list[Method], health_servicer: health.HealthServicer, config: ServerConfig, tally: Tally
+    methods: list[Method],
+    health_servicer: health.HealthServicer,
+    config: ServerConfig,
+    gate: Gate,
+    recorder: RecordingInterceptor,
 ) -> grpc.Server:
-    waiting = {f"/{method.service}/{method.name}" for method in methods if method.waits}
     server = grpc.server(
-        ThreadPoolExecutor(config.threads, thread_name_prefix="call"),
-        interceptors=(
-            OwnThreads(waiting, config.live.queue.size + 16),
-            RecordingInterceptor(tally),
-            ErrorInterceptor(),
-        ),
-        maximum_concurrent_rpcs=config.max_calls,
+        gate.lanes["quick"].pool,
+        interceptors=(gate, recorder, ErrorInterceptor()),
         options=(
             ("grpc.so_reuseport", int(config.shared_port)),
             *((("grpc.max_connection_age_ms", CONNECTION_AGE_MS),) if config.shared_port else ()),
             ("grpc.max_receive_message_length", MAX_REQUEST_BYTES),
             ("grpc.max_send_message_length", -1),
             ("grpc.max_metadata_size", 16 << 10),
+            *connection_options(config.bounds),
         ),
     )
     tables: dict[str, dict[str, grpc.RpcMethodHandler]] = {}
     for method in methods:
-        tables.setdefault(method.service, {})[method.name] = _handler(method)
+        longest = config.bounds.seconds if method.stream is None else config.bounds.stream_seconds
+        tables.setdefault(method.service, {})[method.name] = _handler(method, longest)
     for service, table in tables.items():
         server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service, table),))
     health_pb2_grpc.add_HealthServicer_to_server(health_servicer, server)
@@ -204,29 +208,29 @@ def _build(
     return server
 
 
-def _handler(method: Method) -> grpc.RpcMethodHandler:
+def _handler(method: Method, longest_s: float) -> grpc.RpcMethodHandler:
     """Bytes in, bytes out: requests are parsed by our own checks, answers are encoded by `wire`."""
     answer, stream = method.answer, method.stream
     if stream is not None:
-        return grpc.unary_stream_rpc_method_handler(lambda content, context: stream(content, _call(context)))
+        return grpc.unary_stream_rpc_method_handler(
+            lambda content, context: stream(content, _call(context, longest_s))
+        )
     if answer is None:
         raise TypeError(f"{method.name}: neither an answer nor a stream")
-    return grpc.unary_unary_rpc_method_handler(lambda content, context: answer(content, _call(context)))
+    return grpc.unary_unary_rpc_method_handler(
+        lambda content, context: answer(content, _call(context, longest_s))
+    )
 
 
-def _call(context: grpc.ServicerContext) -> Call:
-    def remaining() -> float:
-        seconds = context.time_remaining()
-        return math.inf if seconds is None else float(seconds)
+def _call(context: grpc.ServicerContext, longest_s: float) -> Call:
+    """A call of which the deadline is kept on the monotonic clock, `longest_s` from now at the latest."""
+    seconds = context.time_remaining()
+    end = time.monotonic() + min(longest_s, math.inf if seconds is None else float(seconds))
 
-    return Call(remaining=remaining, active=context.is_active, caller=context.peer)
+    def caller() -> str:
+        return ASKING.get() or str(context.peer())
 
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return host == "localhost"
+    return Call(remaining=lambda: end - time.monotonic(), active=context.is_active, caller=caller)
 
 
 def join_address(host: str, port: int) -> str:

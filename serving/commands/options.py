@@ -13,7 +13,7 @@ from forecast.errors import InputError, UsageError
 from forecast.home import Home
 
 if TYPE_CHECKING:
-    from forecast.settings import ServeSettings
+    from forecast.serve_settings import ServeSettings
     from serving.client import Client, SeriesFilter
 
 

@@ -12,6 +12,8 @@ from typing import Any, Final
 
 import grpc
 
+from forecast.errors import SurgecastError
+from serving.errors import to_status
 from serving.operation.logs import LineBudget
 from serving.operation.metrics import CODES, MethodCells, Tally, method_names
 
@@ -32,7 +34,7 @@ Handler = Callable[[Any, grpc.ServicerContext], Any]
 
 
 class RecordingInterceptor(grpc.ServerInterceptor):  # type: ignore[misc]  # grpc has no types
-    """Records the calls of our own services; it stands outermost, so that refusals count too."""
+    """Records the calls of our own services. It stands behind the gate, which tells it of its refusals."""
 
     def __init__(self, tally: Tally, budget: LineBudget | None = None) -> None:
         self._tally = tally
@@ -63,6 +65,13 @@ class RecordingInterceptor(grpc.ServerInterceptor):  # type: ignore[misc]  # grp
             if key == REQUEST_ID and _SANE.fullmatch(value):
                 return str(value)
         return f"{self._prefix}-{next(self._numbers):x}"
+
+    def refused(self, path: str, error: SurgecastError) -> None:
+        """Count a call that was not passed on to its method."""
+        cells = self._methods.get(path)
+        if cells is not None:
+            self._tally.begin(cells)
+            self._tally.end(cells, to_status(error).code, 0.0, 0.0)
 
     def begin(self, call: _Call) -> None:
         """A call has got its thread."""

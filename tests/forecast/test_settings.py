@@ -102,7 +102,7 @@ def test_a_wrong_variable_is_named(
 def test_variables_that_resemble_no_setting_are_left_to_others(
     home: Home, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("SURGECAST_SERVE_TLS_KEY", "x")
+    monkeypatch.setenv("SURGECAST_SERVE_UNIT_FILE", "x")
     assert load_settings(home) == Settings()
 
 
