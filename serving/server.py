@@ -28,6 +28,7 @@ from serving.methods import FORECASTS, MODELS, Method, all_methods
 from serving.operation.metrics import Tally
 from serving.operation.recording import RecordingInterceptor
 from serving.operation.selfcheck import check_answers
+from serving.operation.state import ServingState
 from serving.store import SnapshotStore
 
 SERVICES: Final = ("", FORECASTS, MODELS)
@@ -75,7 +76,7 @@ class Server:
 
     `start` binds the port, loads the snapshot and begins to answer; health says NOT_SERVING until then.
 
-    tally: where calls and swaps are counted. changed: called when another snapshot serves or is refused.
+    tally: where calls and swaps are counted. changed: called when what is served changes.
     """
 
     def __init__(
@@ -95,7 +96,13 @@ class Server:
         )
         self._changed = changed
         self._health = health.HealthServicer()
-        self.live = LiveEngine(home, config.live, self._report_live)
+        self._live_ready = False
+        self.live = LiveEngine(
+            home,
+            config.live,
+            self._report_live,
+            batched=lambda series: self.tally.observe("surgecast_live_batch_series", series),
+        )
         methods = all_methods(self.store, self.live)
         recorder = RecordingInterceptor(self.tally)
         self.gate = make_gate(home, config.host, config.access, config.bounds, methods, recorder.refused)
@@ -128,6 +135,11 @@ class Server:
         """HOST:PORT."""
         return join_address(self.config.host, self.port)
 
+    @property
+    def state(self) -> ServingState:
+        """What is served; BusyError before the snapshot is loaded."""
+        return ServingState.of(self.store, live=self._live_ready)
+
     def stop(self) -> None:
         """Take no new calls, let those in flight end, and stop."""
         self._health.enter_graceful_shutdown()
@@ -153,7 +165,9 @@ class Server:
         self._changed()
 
     def _report_live(self, ready: bool) -> None:
+        self._live_ready = ready
         self._set_health(SERVING if ready else NOT_SERVING, LIVE)
+        self._changed()
 
     def _set_health(
         self, status: health_pb2.HealthCheckResponse.ServingStatus.ValueType, *services: str

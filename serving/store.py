@@ -122,8 +122,9 @@ class SnapshotStore:
         """Go back to the snapshot `to`, the one that served before when None: check it, move the pointer,
         leave a record, serve it.
 
-        NotFoundError or IntegrityError when it cannot serve, InputError when it serves already: all is as it
-        was then. BusyError when it did not begin within `timeout` seconds or the home cannot be written to.
+        NotFoundError or IntegrityError when it cannot serve, InputError when it serves already,
+        PreconditionError when the home cannot be written to: all is as it was then. BusyError when it did not
+        begin within `timeout` seconds.
         """
         opened: list[Served] = []
         with self._turn(timeout):

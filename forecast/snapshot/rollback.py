@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from typing import Final
 
-from forecast.errors import BusyError, InputError, IntegrityError, NotFoundError
+from forecast.errors import InputError, IntegrityError, NotFoundError, PreconditionError
 from forecast.home import Home
 from forecast.snapshot.folders import locked
 from forecast.snapshot.pointer import (
@@ -52,7 +52,7 @@ def roll_back(home: Home, to: str | None, *, who: str, why: str, check: Callable
     check: raises where a snapshot must not serve; called before anything changes.
     Raises NotFoundError where there is no such snapshot or none served before, IntegrityError for a damaged
     one or a damaged pointer without `to`, InputError where it serves already, was itself gone back from, or
-    the reason is none; BusyError where the home cannot be read or written to.
+    the reason is none; PreconditionError where the home cannot be read or written to.
     """
     check_reason(why)
     try:
@@ -63,7 +63,7 @@ def roll_back(home: Home, to: str | None, *, who: str, why: str, check: Callable
     except OSError as error:
         found = error.strerror or str(error)
         expected = "a home that can be read and written to"
-        raise BusyError(str(home.root), expected=expected, found=found) from error
+        raise PreconditionError(str(home.root), expected=expected, found=found) from error
 
 
 def check_reason(why: str) -> None:

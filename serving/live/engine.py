@@ -78,10 +78,18 @@ class Question(NamedTuple):
 
 
 class LiveEngine:
-    """The live model of whatever snapshot serves. `changed` is told whether it can be asked now."""
+    """The live model of whatever snapshot serves. `changed` is told whether it can be asked now, `batched`
+    for how many series it was asked at once.
+    """
 
-    def __init__(self, home: Home, config: LiveConfig, changed: Callable[[bool], None]) -> None:
-        self._home, self._config, self._changed = home, config, changed
+    def __init__(
+        self,
+        home: Home,
+        config: LiveConfig,
+        changed: Callable[[bool], None],
+        batched: Callable[[int], None] = lambda _series: None,
+    ) -> None:
+        self._home, self._config, self._changed, self._batched = home, config, changed, batched
         self._live: Live | None = None
         self._failed: PreconditionError | None = None
         self._wanted: Served | None = None
@@ -198,12 +206,16 @@ class LiveEngine:
         del panel  # what the model keeps of it, it has packed
         self._check_open()
         if self._queue is None:
-            self._queue = BatchQueue(_answer, self._config.queue, self._begin)
+            self._queue = BatchQueue(self._answer, self._config.queue, self._begin)
         live = Live(served=served, model=model, new=NewSeriesRows(model), queue=self._queue)
         if (deviation := _deviation(live)) > DEVIATION:
             found = f"forecasts up to {deviation:.0%} away: calendars changed since; publish again"
             raise _missing(found, expected=f"the forecasts of snapshot {manifest.id}")
         return live
+
+    def _answer(self, questions: Sequence[Question]) -> list[Answer]:
+        self._batched(sum(question.rows.n_rows for question in questions))
+        return _answer(questions)
 
     def _check_open(self) -> None:
         if self._closed:

@@ -8,6 +8,15 @@ import typer
 
 from forecast.cli.options import DEFAULT_HOME, HomeOption, JsonOption
 from forecast.home import Home
+from serving.commands.options import (
+    AddressOption,
+    CaOption,
+    CertOption,
+    InsecureOption,
+    KeyOption,
+    TokenFileOption,
+    connect,
+)
 
 if TYPE_CHECKING:
     from forecast.cli.output import Cell
@@ -15,16 +24,18 @@ if TYPE_CHECKING:
 
 
 def status(
-    address: Annotated[
-        str | None,
-        typer.Option(metavar="HOST:PORT", help="Server to ask; the one of this home's settings by default."),
-    ] = None,
     metrics_port: Annotated[
         int | None,
         typer.Option(
             min=0, max=65_535, help="Port of its metrics on this machine; as in the settings by default."
         ),
     ] = None,
+    address: AddressOption = None,
+    token_file: TokenFileOption = None,
+    ca: CaOption = None,
+    cert: CertOption = None,
+    key: KeyOption = None,
+    insecure: InsecureOption = False,
     home: HomeOption = DEFAULT_HOME,
     as_json: JsonOption = False,
 ) -> None:
@@ -36,7 +47,8 @@ def status(
     from serving.operation.status import ask
 
     settings = load_settings(Home(home), {"serve.metrics_port": metrics_port}).serve
-    found = ask(address or f"{settings.host}:{settings.port}", settings.metrics_port)
+    with connect(home, address, token_file, ca, cert, key, insecure=insecure) as client:
+        found = ask(client, settings.metrics_port)
     if as_json:
         print_json(asdict(found))
     else:

@@ -68,7 +68,7 @@ class Exposition(Collector):
             for number, end in enumerate(ends):
                 total += self._sum(at + number)
                 buckets.append((end, total))
-            if total:
+            if total or not family.labels:
                 metric.add_metric(child, buckets, self._sum(at + len(ends)))
         return metric
 
@@ -90,6 +90,8 @@ def _about_snapshots(states: list[ServingState]) -> Iterator[Metric]:
     for labels, number in Counter((s.model_version, s.snapshot, s.bundle) for s in states).items():
         info.add_metric(labels, number)
     yield info
+    live = sum(state.live for state in states)
+    yield _number("surgecast_live_ready", "Processes whose live model answers.", live)
     sound = bool(states) and not any(state.refused_reason for state in states)
     yield _number("surgecast_publication_sound", "1 where what is published serves, 0 where not.", sound)
     if states:

@@ -30,6 +30,8 @@ SECONDS: Final = (
 )
 """Upper ends of the classes of durations: fine where the promises lie (10 ms, 60 ms, 150 ms)."""
 _SUM: Final = len(SECONDS) + 1
+BATCHES: Final = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0, 1024.0)
+"""Upper ends of the classes of batches, in series."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,6 +94,12 @@ def families() -> tuple[Family, ...]:
             labels=("method",),
             children=methods,
         ),
+        Family(
+            name="surgecast_live_batch_series",
+            text="Series that the live model answered for at once.",
+            kind="histogram",
+            ends=BATCHES,
+        ),
         Family(name="surgecast_swaps", text="Snapshots swapped in, in all processes.", kind="counter"),
         Family(
             name="surgecast_refused_swaps",
@@ -115,6 +123,11 @@ def places() -> dict[tuple[str, tuple[str, ...]], int]:
             found[family.name, child] = at
             at += family.width
     return found
+
+
+@cache
+def _ends() -> dict[str, tuple[float, ...]]:
+    return {family.name: family.ends for family in families()}
 
 
 @cache
@@ -159,6 +172,13 @@ class Tally:
         at = places()[name, ()]
         with self._lock:
             self.cells[at] += amount
+
+    def observe(self, name: str, value: float) -> None:
+        """Put a value into a histogram that has no labels."""
+        at, ends = places()[name, ()], _ends()[name]
+        with self._lock:
+            self.cells[at + bisect_left(ends, value)] += 1
+            self.cells[at + len(ends) + 1] += value
 
     def begin(self, method: MethodCells) -> None:
         """A call is being answered."""

@@ -11,7 +11,7 @@ from serving.operation.config import OperationConfig
 from serving.operation.exposition import Exposition, exposed
 from serving.operation.logs import configure
 from serving.operation.signals import INTERRUPTED, STOPPING, caught
-from serving.operation.state import Ready, ServingState
+from serving.operation.state import Ready
 from serving.server import Server, ServerConfig
 
 log = logging.getLogger("surgecast.serving")
@@ -24,10 +24,10 @@ def serve_alone(
     configure(operation.log_format)
     with caught(*STOPPING) as signals:
         server = Server(home, config)
-        exposition = Exposition([server.tally], lambda: {"0": ServingState.of(server.store)}, 1)
+        exposition = Exposition([server.tally], lambda: {"0": server.state}, 1)
         with exposed(exposition, operation.metrics_port) as metrics:
             server.start()
-            state = ServingState.of(server.store)
+            state = server.state
             ready(
                 Ready(
                     address=server.address,

@@ -13,7 +13,8 @@ from serving.store import SnapshotStore
 class ServingState:
     """What a process serves and since when; times in seconds since 1970-01-01 00:00 UTC.
 
-    refused_reason: why the published snapshot does not serve; empty when all is well.
+    live: whether what-ifs and new series are answered. refused_reason: why the published snapshot does not
+    serve; empty when all is well.
     """
 
     pid: int
@@ -22,11 +23,12 @@ class ServingState:
     model_version: str
     create_seconds: int
     since_seconds: float
+    live: bool
     refused_snapshot: str = ""
     refused_reason: str = ""
 
     @classmethod
-    def of(cls, store: SnapshotStore) -> ServingState:
+    def of(cls, store: SnapshotStore, *, live: bool) -> ServingState:
         """The state of this process; BusyError before the first load."""
         served, refused = store.current, store.refused
         facts = served.describe(refused)
@@ -37,6 +39,7 @@ class ServingState:
             model_version=facts.source.model_version,
             create_seconds=facts.create_seconds,
             since_seconds=served.since,
+            live=live,
             refused_snapshot=facts.refused.snapshot_id,
             refused_reason=facts.refused.reason,
         )

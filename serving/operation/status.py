@@ -16,7 +16,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from forecast.errors import SurgecastError
 from serving.client import Client
 from serving.operation.exposition import LOOPBACK
-from serving.server import PUBLICATION, SERVICES
+from serving.server import LIVE, PUBLICATION, SERVICES
 
 WATCHED_S: Final = 1.0
 """Seconds over which calls are counted."""
@@ -29,7 +29,8 @@ Metrics = dict[tuple[str, tuple[tuple[str, str], ...]], float]
 class Status:
     """A server as it is now. None (or empty) is what could not be learnt; times are UTC in ISO 8601.
 
-    healthy: every service and the publication are SERVING and so are all workers. health: by service, of the
+    healthy: every service and the publication are SERVING and so are all workers; a server without a live
+    model is healthy. health: by service, of the
     process that answered. calls_per_s, p99_ms: of all processes over the last second. trouble: why something
     could not be learnt.
     """
@@ -52,14 +53,14 @@ class Status:
     trouble: str = ""
 
 
-def ask(address: str, metrics_port: int) -> Status:
-    """The status of the server at an address; its metrics are read where the port is not 0."""
-    status = Status(address=address)
+def ask(client: Client, metrics_port: int) -> Status:
+    """The status of the server that a client asks; its metrics are read where the port is not 0."""
+    status = Status(address=client.address)
     try:
-        with Client(address, timeout_s=TIMEOUT_S) as client:
-            health = {service: client.health(service) for service in (*SERVICES, PUBLICATION)}
-            status = replace(status, health=health, healthy=set(health.values()) == {"SERVING"})
-            serving = client.serving_model()
+        health = {service: client.health(service) for service in (*SERVICES, PUBLICATION, LIVE)}
+        needed = {health[service] for service in (*SERVICES, PUBLICATION)}
+        status = replace(status, health=health, healthy=needed == {"SERVING"})
+        serving = client.serving_model()
     except SurgecastError as error:
         return replace(status, healthy=False, trouble=str(error))
     now = np.datetime64(datetime.now(UTC).replace(tzinfo=None), "s")

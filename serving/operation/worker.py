@@ -25,7 +25,6 @@ from serving.operation.config import LogFormat
 from serving.operation.logs import configure
 from serving.operation.metrics import Tally
 from serving.operation.signals import INTERRUPTED, STOPPING, caught
-from serving.operation.state import ServingState
 from serving.server import Server, ServerConfig
 
 log = logging.getLogger("surgecast.serving")
@@ -58,7 +57,7 @@ def work(order: Order, report: int) -> int:
             Home(order.home),
             order.config,
             Tally(order.tally),
-            changed=lambda: tell(ServingState.of(server.store).to_json()),
+            changed=lambda: tell(server.state.to_json()),
         )
         try:
             server.start()

@@ -126,6 +126,6 @@ def test_a_home_that_cannot_be_written_to_is_told(models, own_home):
     before = Pointer.read(own_home)
     own_home.rollbacks_file.mkdir()
     code, _field, said = refusal(models.Rollback, pb.RollbackRequest(reason="r"))
-    assert code == "UNAVAILABLE"
+    assert code == "FAILED_PRECONDITION"
     assert "expected a home that can be read and written to" in said
     assert Pointer.read(own_home) == before

@@ -9,6 +9,7 @@ from pathlib import Path
 import grpc
 import pytest
 from operating import GET, KEY, metric, read_metrics, until
+from prometheus_client import CollectorRegistry
 from surgecast.v1 import forecast_pb2 as pb
 
 import serving.operation
@@ -18,6 +19,7 @@ from serving.client import Client
 from serving.live.engine import LiveConfig, LiveEngine
 from serving.methods import all_methods
 from serving.operation.config import OperationConfig
+from serving.operation.exposition import Exposition
 from serving.operation.logs import LineBudget
 from serving.operation.metrics import CODES, MethodCells, Tally, method_names, shared_file
 from serving.store import SnapshotStore
@@ -47,7 +49,7 @@ def call(address, key, request_id=None):
 def test_every_method_is_counted(own_home):
     engine = LiveEngine(own_home, LiveConfig(on=False), lambda _ready: None)
     methods = all_methods(SnapshotStore(own_home), engine)
-    assert {f"{m.service.rpartition('.')[2]}/{m.name}" for m in methods} == set(method_names())
+    assert {f"{one.service.rpartition('.')[2]}/{one.name}" for one in methods} == set(method_names())
 
 
 def test_metrics_tell_calls_codes_and_durations(watched, free_port):
@@ -138,6 +140,22 @@ def test_counts_of_threads_and_processes_are_exact():
     theirs.forget_present()
     assert ours.cells[cells.in_flight] == 0
     assert ours.cells[cells.calls + CODES.index("NOT_FOUND")] == 8_000
+
+
+def test_what_processes_count_is_added_up():
+    tallies = [Tally(), Tally()]
+    for tally, series in zip(tallies, (3, 40), strict=True):
+        tally.observe("surgecast_live_batch_series", series)
+        tally.add("surgecast_swaps")
+    registry = CollectorRegistry()
+    registry.register(Exposition(tallies, dict, 2))
+    name = "surgecast_live_batch_series"
+    found = [registry.get_sample_value(f"{name}_bucket", {"le": end}) for end in ("2", "4", "64", "+Inf")]
+    assert found == [0, 1, 2, 2]
+    assert registry.get_sample_value(f"{name}_sum") == 43
+    assert registry.get_sample_value("surgecast_swaps_total") == 2
+    assert registry.get_sample_value("surgecast_workers_serving") == 0
+    assert registry.get_sample_value("surgecast_publication_sound") == 0
 
 
 def test_status_for_people_and_machines(watched, free_port, capsys):
