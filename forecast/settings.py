@@ -20,8 +20,10 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails
 
+from forecast.client_settings import ClientSettings
 from forecast.errors import UsageError
 from forecast.home import Home
+from forecast.serve_settings import ServeSettings
 
 
 def _known_zone(name: str) -> str:
@@ -94,53 +96,6 @@ class TrainingSettings(_Section):
         return None if self.devices == "auto" else self.devices
 
 
-class ServeSettings(_Section):
-    """`[serve]`: the gRPC server."""
-
-    host: str = Field(default="127.0.0.1", min_length=1, description="Address to listen on.")
-    port: int = Field(default=50051, ge=1, le=65535, description="Port to listen on.")
-    tls_cert: str = Field(
-        default="",
-        description="PEM file of the server's certificate and chain; a path in the home, or absolute.",
-    )
-    tls_key: str = Field(default="", description="PEM file of its key, without a passphrase.")
-    tls_client_ca: str = Field(
-        default="",
-        description="PEM file of the CA of callers' certificates; with it every caller must show one.",
-    )
-    max_quick_calls: int = Field(
-        default=8,
-        ge=1,
-        le=1_000,
-        description="Reads waiting or running; bursts may be eight times as large, more are told to retry.",
-    )
-    max_heavy_calls: int = Field(
-        default=4, ge=1, le=1_000, description="The same of aggregates and lists of surges."
-    )
-    max_live_calls: int = Field(
-        default=32, ge=1, le=1_000, description="Calls of the live model waiting or running."
-    )
-    max_streams: int = Field(default=4, ge=1, le=1_000, description="Exports at once.")
-    max_seconds: float = Field(
-        default=60.0,
-        gt=0,
-        allow_inf_nan=False,
-        description="A call ends after this many seconds at the latest.",
-    )
-    max_stream_seconds: float = Field(
-        default=600.0, gt=0, allow_inf_nan=False, description="An export ends after this many seconds."
-    )
-    max_unsent_mb: int = Field(
-        default=256, ge=1, description="MiB of answers that callers have not taken; beyond, calls must retry."
-    )
-    max_connections: int = Field(
-        default=1_000,
-        ge=1,
-        le=1_000_000,
-        description="Connections at once; one more is closed when it is made.",
-    )
-
-
 class Settings(_Section):
     """All settings of an installation."""
 
@@ -148,13 +103,15 @@ class Settings(_Section):
     events: EventsSettings = EventsSettings()
     training: TrainingSettings = TrainingSettings()
     serve: ServeSettings = ServeSettings()
+    client: ClientSettings = ClientSettings()
 
 
-SECTIONS: dict[str, type[_Section]] = {
+SECTIONS: dict[str, type[BaseModel]] = {
     "demand": DemandSettings,
     "events": EventsSettings,
     "training": TrainingSettings,
     "serve": ServeSettings,
+    "client": ClientSettings,
 }
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from forecast.errors import BusyError
+from forecast.errors import LateError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,6 +20,6 @@ class Call:
     active: Callable[[], bool]
 
     def check(self) -> None:
-        """BusyError once nobody waits for the answer any more: long work stops."""
+        """LateError once nobody waits for the answer any more: long work stops."""
         if not self.active() or self.remaining() <= 0:
-            raise BusyError("deadline", expected="an answer in time", found="none before the deadline")
+            raise LateError("deadline", expected="an answer in time", found="none before the deadline")

@@ -59,6 +59,8 @@ def check_name(name: str, field: str) -> None:
 def check_horizon(
     request: forecast_pb2.GetForecastRequest
     | forecast_pb2.BatchGetForecastsRequest
+    | forecast_pb2.SimulateScenarioRequest
+    | forecast_pb2.ForecastNewSeriesRequest
     | forecast_pb2.ExportForecastsRequest,
     limit: int,
 ) -> int:
@@ -123,7 +125,9 @@ def check_sums(n_groups: int, n_sums: int) -> None:
         raise InputError("group_by", expected=expected, found=f"{n_groups:,} groups of {n_sums:,} sums")
 
 
-def check_range(wanted: forecast_pb2.TimeRange, starts: Sequence[int], step: int) -> tuple[int, int]:
+def check_range(
+    wanted: forecast_pb2.TimeRange, starts: Sequence[int], step: int, field: str = "range"
+) -> tuple[int, int]:
     """The first of the periods that start in a range, and the one after the last, as places in the horizon.
 
     `starts` are the starts of the horizon's periods and `step` is their length, in seconds.
@@ -135,7 +139,7 @@ def check_range(wanted: forecast_pb2.TimeRange, starts: Sequence[int], step: int
         found = f"{wanted.start_seconds if wanted.HasField('start_seconds') else starts[0]} up to "
         found += f"{wanted.end_seconds if wanted.HasField('end_seconds') else end}"
         expected = f"a start of one of the periods from {starts[0]} up to, without, {end}"
-        raise InputError("range", expected=expected, found=found)
+        raise InputError(field, expected=expected, found=found)
     return first, last
 
 

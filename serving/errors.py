@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Final
 
 import grpc
@@ -18,6 +19,7 @@ from forecast.errors import (
     LateError,
     NotFoundError,
     OverloadError,
+    PreconditionError,
     RoleError,
     SurgecastError,
     UsageError,
@@ -29,6 +31,7 @@ _CODES: Final[dict[type[SurgecastError], int]] = {
     InputError: code_pb2.INVALID_ARGUMENT,
     NotFoundError: code_pb2.NOT_FOUND,
     IntegrityError: code_pb2.DATA_LOSS,
+    PreconditionError: code_pb2.FAILED_PRECONDITION,
     BusyError: code_pb2.UNAVAILABLE,
     AccessError: code_pb2.UNAUTHENTICATED,
     RoleError: code_pb2.PERMISSION_DENIED,
@@ -40,6 +43,7 @@ _REASONS: Final[dict[type[SurgecastError], str]] = {
     InputError: "INPUT",
     NotFoundError: "NOT_FOUND",
     IntegrityError: "INTEGRITY",
+    PreconditionError: "PRECONDITION",
     BusyError: "BUSY",
     AccessError: "ACCESS",
     RoleError: "ROLE",
@@ -50,6 +54,7 @@ FieldError = (
     InputError
     | NotFoundError
     | IntegrityError
+    | PreconditionError
     | BusyError
     | AccessError
     | RoleError
@@ -60,6 +65,7 @@ _FIELD_ERRORS: Final[tuple[type[FieldError], ...]] = (
     InputError,
     NotFoundError,
     IntegrityError,
+    PreconditionError,
     BusyError,
     AccessError,
     RoleError,
@@ -67,12 +73,31 @@ _FIELD_ERRORS: Final[tuple[type[FieldError], ...]] = (
     LateError,
 )
 RETRIED: Final = "UNAVAILABLE"
-"""The status after which a client may ask again."""
+"""The status after which a channel asks again by itself."""
+_FULL_S: Final = 0.1
+"""Seconds to wait for a server that is full and does not say how long."""
+_UNSAID: Final[dict[grpc.StatusCode, tuple[type[BusyError | InputError], str, str]]] = {
+    grpc.StatusCode.UNAVAILABLE: (BusyError, "an answer", "none"),
+    grpc.StatusCode.DEADLINE_EXCEEDED: (BusyError, "an answer in time", "none before the deadline"),
+    grpc.StatusCode.RESOURCE_EXHAUSTED: (BusyError, "room for the call", "none"),
+    grpc.StatusCode.CANCELLED: (BusyError, "an answer", "the call was cancelled"),
+    grpc.StatusCode.UNAUTHENTICATED: (InputError, "a token or certificate that it knows", "none of these"),
+    grpc.StatusCode.PERMISSION_DENIED: (InputError, "somebody who may call this", "somebody who may not"),
+    grpc.StatusCode.UNIMPLEMENTED: (InputError, "a server that has this method", "one of an older release"),
+}
+"""What failures without details of ours stand for: the error, what was expected and what was found."""
+_HINTS: Final = {
+    "WRONG_VERSION_NUMBER": "it does not encrypt: --insecure, insecure=True",
+    "CERTIFICATE_VERIFY_FAILED": "its certificate is vouched for by others, or of another name: --ca, ca=",
+    "failed to connect to all addresses; last error: UNAVAILABLE: .*Socket closed": "it hung up: perhaps it"
+    " encrypts (--ca, ca=) or asks for a certificate (--cert and --key, cert= and key=)",
+}
+"""What a person can do about a connection that gRPC describes as on the left."""
 
 
 def to_status(error: SurgecastError) -> status_pb2.Status:
     """The status that a caller sees: ErrorInfo always, the field of an invalid request, the thing
-    that is not found, the time after which to ask again.
+    that is not found, when to ask again.
     """
     kind = next((known for known in _CODES if isinstance(error, known)), UsageError)
     info = error_details_pb2.ErrorInfo(reason=_REASONS[kind], domain=DOMAIN)
@@ -100,7 +125,7 @@ def _about_field(error: FieldError) -> list[Message]:
                 resource_type="surgecast.v1.Series", resource_name=error.field, description=text
             )
         ]
-    if isinstance(error, OverloadError):
+    if isinstance(error, (BusyError, OverloadError)) and error.retry_s > 0:
         retry = error_details_pb2.RetryInfo()
         retry.retry_delay.FromNanoseconds(round(error.retry_s * 1e9))
         return [retry]
@@ -108,7 +133,7 @@ def _about_field(error: FieldError) -> list[Message]:
 
 
 def from_call(error: grpc.RpcError, address: str) -> SurgecastError:
-    """The error that a failed call stands for; one of `BusyError` when the server cannot be reached
+    """The error that a failed call stands for; one of `BusyError` when the server cannot be reached, is full
     or is too slow.
     """
     status = rpc_status.from_call(error)
@@ -116,14 +141,28 @@ def from_call(error: grpc.RpcError, address: str) -> SurgecastError:
         info = error_details_pb2.ErrorInfo()
         if not detail.Unpack(info) or info.domain != DOMAIN:
             continue
-        for kind in _FIELD_ERRORS:
-            if _REASONS[kind] == info.reason:
+        for kind, reason in _REASONS.items():
+            if reason != info.reason:
+                continue
+            if issubclass(kind, _FIELD_ERRORS):
                 about = info.metadata
                 return kind(about["field"], expected=about["expected"], found=about["found"])
-        return UsageError(status.message)
+            return kind(status.message)
     code, text = error.code(), error.details() or ""
-    if code is grpc.StatusCode.UNAVAILABLE:
-        return BusyError(f"server {address}", expected="an answer", found=f"none ({text})")
-    if code is grpc.StatusCode.DEADLINE_EXCEEDED:
-        return BusyError(f"server {address}", expected="an answer in time", found="none before the deadline")
+    text = next((hint for sign, hint in _HINTS.items() if re.search(sign, text)), text)
+    if code in _UNSAID:
+        made, expected, found = _UNSAID[code]
+        return made(f"server {address}", expected=expected, found=f"{found} ({text})" if text else found)
     return SurgecastError(f"server {address}: {code.name if code else 'no status'}: {text}")
+
+
+def retry_delay(error: grpc.RpcError) -> float | None:
+    """Seconds after which a call that failed may succeed: what the server says (`RetryInfo`), a moment where
+    it is full and does not say; None where asking again does not help.
+    """
+    status = rpc_status.from_call(error)
+    for detail in status.details if status is not None else ():
+        info = error_details_pb2.RetryInfo()
+        if detail.Unpack(info):
+            return max(float(info.retry_delay.ToTimedelta().total_seconds()), 0.0)
+    return _FULL_S if error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED else None

@@ -13,9 +13,11 @@ from serving.answers.aggregates import AggregateAnswers
 from serving.answers.events import EventAnswers
 from serving.answers.exports import ExportAnswers
 from serving.answers.forecasts import ForecastAnswers
+from serving.answers.live import LiveAnswers
 from serving.answers.models import ModelAnswers
 from serving.answers.surges import SurgeAnswers
 from serving.call import Call
+from serving.live.engine import LiveEngine
 from serving.store import SnapshotStore
 
 FORECASTS: Final[str] = forecast_pb2.DESCRIPTOR.services_by_name["ForecastService"].full_name
@@ -57,15 +59,17 @@ class Method:
         return "stream" if self.stream is not None else _COSTS.get(self.name, "quick")
 
 
-def all_methods(store: SnapshotStore) -> list[Method]:
+def all_methods(store: SnapshotStore, engine: LiveEngine) -> list[Method]:
     """Every method that a server answers."""
-    forecasts, models = ForecastAnswers(store), ModelAnswers(store)
+    forecasts, models, live = ForecastAnswers(store), ModelAnswers(store), LiveAnswers(engine)
     aggregates, surges, events = AggregateAnswers(store), SurgeAnswers(store), EventAnswers(store)
     exports = ExportAnswers(store)
     return [
         Method(service=FORECASTS, name="GetForecast", answer=forecasts.get_forecast),
         Method(service=FORECASTS, name="BatchGetForecasts", answer=forecasts.batch_get_forecasts),
         Method(service=FORECASTS, name="ListSeries", answer=forecasts.list_series),
+        Method(service=FORECASTS, name="SimulateScenario", answer=live.simulate_scenario),
+        Method(service=FORECASTS, name="ForecastNewSeries", answer=live.forecast_new_series),
         Method(service=FORECASTS, name="AggregateForecast", answer=aggregates.aggregate_forecast),
         Method(service=FORECASTS, name="ListSurges", answer=surges.list_surges),
         Method(service=FORECASTS, name="ListEvents", answer=events.list_events),

@@ -27,6 +27,7 @@ from serving.access.tls import Credentials
 from serving.call import Call
 from serving.checks import MAX_REQUEST_BYTES
 from serving.interceptors import ErrorInterceptor
+from serving.live.engine import LiveConfig, LiveEngine
 from serving.methods import FORECASTS, MODELS, Method, all_methods
 from serving.store import SnapshotStore
 
@@ -38,6 +39,8 @@ NOT_SERVING: Final = health_pb2.HealthCheckResponse.NOT_SERVING
 PUBLICATION: Final = "surgecast.publication"
 """Name in the health service that is NOT_SERVING while the published snapshot is refused and a former one
 serves; `GetServingModel` says why."""
+LIVE: Final = "surgecast.live"
+"""Name in the health service that is SERVING while what-ifs and new series are answered."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,6 +51,7 @@ class ServerConfig:
     access: what protects it; an address that other machines reach needs TLS or `insecure`.
     bounds: calls waiting or running, by cost; more are answered RESOURCE_EXHAUSTED.
     grace_s: seconds that calls in flight get to end when the server stops.
+    live: the model that answers what the snapshot does not hold.
     """
 
     host: str = "127.0.0.1"
@@ -55,6 +59,7 @@ class ServerConfig:
     access: AccessConfig = field(default_factory=AccessConfig)
     bounds: Bounds = field(default_factory=Bounds)
     grace_s: float = 10.0
+    live: LiveConfig = field(default_factory=LiveConfig)
 
     def __post_init__(self) -> None:
         if not 0 <= self.port <= 65_535:
@@ -72,7 +77,8 @@ class Server:
         self.config = config
         self.store = SnapshotStore(home)
         self._health = health.HealthServicer()
-        methods = all_methods(self.store)
+        self.live = LiveEngine(home, config.live, self._report_live)
+        methods = all_methods(self.store, self.live)
         self.gate = make_gate(home, config.host, config.access, config.bounds, methods)
         self._server = _build(methods, self._health, config, self.gate)
         self.port = 0
@@ -81,7 +87,7 @@ class Server:
         """Begin to serve; BusyError when the port is taken, NotFoundError or IntegrityError when
         nothing can be served.
         """
-        self._set_health(NOT_SERVING, *SERVICES, PUBLICATION)
+        self._set_health(NOT_SERVING, *SERVICES, PUBLICATION, LIVE)
         self.port = self._bind()
         self.gate.start()
         self._server.start()
@@ -106,6 +112,7 @@ class Server:
         self._server.stop(self.config.grace_s).wait()
         self.gate.close()
         self.store.close()
+        self.live.close()
 
     def _bind(self) -> int:
         address = _join(self.config.host, self.config.port)
@@ -119,6 +126,10 @@ class Server:
 
     def _report_publication(self) -> None:
         self._set_health(SERVING if self.store.refused is None else NOT_SERVING, PUBLICATION)
+        self.live.follow(self.store.current)
+
+    def _report_live(self, ready: bool) -> None:
+        self._set_health(SERVING if ready else NOT_SERVING, LIVE)
 
     def _set_health(
         self, status: health_pb2.HealthCheckResponse.ServingStatus.ValueType, *services: str

@@ -46,6 +46,9 @@ _GROUP_QUANTILES = _tag(forecast_pb2.AggregateGroup, "quantiles")
 _GROUPS = _tag(forecast_pb2.AggregateForecastResponse, "groups")
 ONE = _tag(forecast_pb2.GetForecastResponse, "forecast")
 MANY = _tag(forecast_pb2.BatchGetForecastsResponse, "forecasts")
+PAIR = _tag(forecast_pb2.SimulateScenarioResponse, "forecasts")
+BASELINE = _tag(forecast_pb2.ScenarioForecast, "baseline")
+CHANGED = _tag(forecast_pb2.ScenarioForecast, "changed")
 
 
 def field(tag: bytes, content: bytes) -> bytes:
@@ -72,7 +75,8 @@ def encode_forecasts(
     history_SN: Floats | None = None,
     events: list[bytes] | None = None,
 ) -> list[bytes]:
-    """`SeriesForecast` fields of S series under `tag` (ONE or MANY), of encoded keys, means and quantiles.
+    """`SeriesForecast` fields of S series under `tag` (ONE, MANY, BASELINE or CHANGED), of encoded keys,
+    means and quantiles.
 
     History and encoded events (of each series) are left out where they are None.
     """

@@ -15,12 +15,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from forecast.demand.panel import Panel
-from forecast.model.calendar import analog_periods, calendar_features
+from forecast.model.calendar import calendar_features
 from forecast.model.config import ModelConfig
+from forecast.model.events import event_features
 from forecast.model.groups import identities, series_groups
 from forecast.model.packing import PackedRows, Totals, pack_known, pack_past
 from forecast.model.past import PackedPast, running_sum
-from forecast.model.priors import borrowed_events
 from forecast.model.schema import FeatureSchema, Floats64
 
 BASE_PATCHES = {"hour": 14, "day": 8, "week": 8}
@@ -165,17 +165,7 @@ def shared_tensors(
     """
     n_periods = panel.n_periods
     n_calendar = n_periods + config.horizon + config.event_reach
-    events = _pad_events(panel, schema, n_calendar)
-    borrowed = borrowed_events(panel.events, schema.events, n_calendar)
-    analog = analog_periods(
-        events,
-        least=config.analog_gap,
-        year=config.year,
-        reach=config.event_reach,
-        borrowed_GLE=borrowed,
-    )
-    if borrowed is not None:
-        events = np.maximum(events, borrowed)
+    events, analog = event_features(panel.events, schema.events, config, n_calendar)
     codes_SN = schema.encode_statics(panel)
     lift_UT = _lifts(totals.union_sum_UT.numpy(), BASE_PATCHES[panel.period] * config.patch)
     return PanelTensors(
@@ -199,18 +189,6 @@ def shared_tensors(
 
 def _tensor(array: NDArray[np.generic]) -> Tensor:
     return torch.from_numpy(np.ascontiguousarray(array))
-
-
-def _pad_events(panel: Panel, schema: FeatureSchema, n: int) -> NDArray[np.float32]:
-    """(G, n, E) intensities in the schema's order of channels; channels that the model never saw are left
-    out."""
-    source = panel.events.intensity_GLE
-    result = np.zeros((source.shape[0], n, len(schema.events)), np.float32)
-    span = min(n, source.shape[1])
-    for e, name in enumerate(schema.events):
-        if name in panel.events.names:
-            result[:, :span, e] = source[:, :span, panel.events.names.index(name)]
-    return result
 
 
 def _unions(panel: Panel) -> NDArray[np.int64]:

@@ -178,6 +178,8 @@ class _Content:
         for name in (SERIES, EVENTS):
             sync_file(self._folder / name)
             files[name] = file_entry(self._folder / name)
+        for name in FILES:  # a server maps them: one that is cut short by mistake would end it
+            (self._folder / name).chmod(0o444)
         return {name: files[name] for name in FILES}
 
     def _open(self, arrays: dict[str, NDArray[np.generic]]) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from forecast.errors import UsageError
 from forecast.home import Home
-from forecast.settings import ServeSettings
+from forecast.serve_settings import ServeSettings
 from serving.access.admission import Bounds
 from serving.access.callers import AccessConfig
 from serving.access.tls import TlsFiles

@@ -90,9 +90,19 @@ def client(server):
         yield connected
 
 
+@pytest.fixture(scope="module")
+def start_server():
+    """Start servers that end with the tests of a module."""
+    yield from starting()
+
+
 @pytest.fixture
 def spawn():
     """Start further servers that end with the test."""
+    yield from starting()
+
+
+def starting():
     running = []
 
     def begin(home, *options):

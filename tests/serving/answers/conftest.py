@@ -14,6 +14,7 @@ from surgecast.v1 import forecast_pb2 as pb
 from forecast.home import Home
 from forecast.snapshot import Snapshot, move_pointer, write_snapshot
 from serving.call import Call
+from serving.live.engine import LiveConfig, LiveEngine
 from serving.methods import all_methods
 from serving.store import SnapshotStore
 
@@ -85,6 +86,7 @@ def answer_from(tmp_path_factory):
         move_pointer(home, snapshot)
         store = SnapshotStore(home)
         store.load()
-        return {method.name: method.stream or method.answer for method in all_methods(store)}
+        engine = LiveEngine(home, LiveConfig(on=False), lambda _ready: None)
+        return {method.name: method.stream or method.answer for method in all_methods(store, engine)}
 
     return begin
