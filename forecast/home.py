@@ -53,6 +53,11 @@ class Home:
         return self.root / "audit.jsonl"
 
     @property
+    def rollbacks_file(self) -> Path:
+        """What was rolled back by whom and why, for the record and for the registry to follow."""
+        return self.root / "rollbacks.json"
+
+    @property
     def mlflow_db(self) -> Path:
         """MLflow's SQLite file."""
         return self.root / "mlflow" / "mlflow.db"

@@ -1,4 +1,4 @@
-"""The section `[serve]` of the settings: the gRPC server, what protects it and what bounds it."""
+"""`[serve]` of the settings: the gRPC server."""
 
 from __future__ import annotations
 
@@ -14,6 +14,26 @@ class ServeSettings(BaseModel):
 
     host: str = Field(default="127.0.0.1", min_length=1, description="Address to listen on.")
     port: int = Field(default=50051, ge=1, le=65535, description="Port to listen on.")
+    workers: int = Field(default=1, ge=1, le=64, description="Processes that share the port.")
+    metrics_port: int = Field(
+        default=0,
+        ge=0,
+        le=65535,
+        description="Port of the Prometheus metrics, on 127.0.0.1 alone (9464 is usual); 0 for none.",
+    )
+    log_format: Literal["text", "json"] = Field(
+        default="text", description="Lines of the server's log: text, or json for one object a line."
+    )
+    live: bool = Field(
+        default=True,
+        description="Answer what-ifs and new series by the model, which takes memory for the demand it read.",
+    )
+    live_device: Literal["auto", "cpu", "cuda"] = Field(
+        default="auto", description="Where the live model computes; auto takes CUDA when it is there."
+    )
+    live_threads: int = Field(
+        default=1, ge=1, le=256, description="Cores that the live model computes on, beside the reads."
+    )
     tls_cert: str = Field(
         default="",
         description="PEM file of the server's certificate and chain; a path in the home, or absolute.",
@@ -53,14 +73,4 @@ class ServeSettings(BaseModel):
         ge=1,
         le=1_000_000,
         description="Connections at once; one more is closed when it is made.",
-    )
-    live: bool = Field(
-        default=True,
-        description="Answer what-ifs and new series by the model, which takes memory for the demand it read.",
-    )
-    live_device: Literal["auto", "cpu", "cuda"] = Field(
-        default="auto", description="Where the live model computes; auto takes CUDA when it is there."
-    )
-    live_threads: int = Field(
-        default=1, ge=1, le=256, description="Cores that the live model computes on, beside the reads."
     )

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextvars import ContextVar
 from dataclasses import dataclass
 
 from forecast.errors import LateError
+
+ASKING: ContextVar[str] = ContextVar("asking", default="")
+"""Who asks in this thread, as the gate knows them: of calls that are recorded."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -13,11 +17,12 @@ class Call:
     """One call under way.
 
     remaining: seconds until the caller stops waiting, infinite where no deadline was set. active: false once
-    the caller has gone away or has stopped waiting.
+    the caller has gone away or has stopped waiting. caller: who asks, for the record.
     """
 
     remaining: Callable[[], float]
     active: Callable[[], bool]
+    caller: Callable[[], str] = lambda: ""
 
     def check(self) -> None:
         """LateError once nobody waits for the answer any more: long work stops."""

@@ -10,7 +10,7 @@ from forecast.cli.options import DEFAULT_HOME, HomeOption, JsonOption
 from forecast.home import Home
 
 if TYPE_CHECKING:
-    from serving.server import Server
+    from serving.operation.state import Ready
 
 
 def serve(
@@ -25,20 +25,31 @@ def serve(
     no_tokens: Annotated[
         bool, typer.Option("--no-tokens", help="Allow such an address with TLS but without tokens.")
     ] = False,
+    workers: Annotated[int | None, typer.Option(min=1, max=64, help="Processes that share the port.")] = None,
+    metrics_port: Annotated[
+        int | None,
+        typer.Option(min=0, max=65_535, help="Port of the Prometheus metrics on 127.0.0.1; 0 for none."),
+    ] = None,
+    log_format: Annotated[
+        str | None, typer.Option(help="Lines of the log: text, or json for one object a line.")
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Serve the published snapshot over gRPC until stopped, following each new publication."""
-    import logging
     import sys
+    from dataclasses import asdict
 
     from forecast.cli.output import print_json
     from forecast.settings import load_settings
     from serving.access.configure import access_config, bounds
     from serving.live.engine import LiveConfig
-    from serving.server import ServerConfig, run
+    from serving.operation.config import OperationConfig
+    from serving.operation.single import serve_alone
+    from serving.operation.supervisor import supervise
+    from serving.server import ServerConfig
 
-    logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)s %(message)s")
-    settings = load_settings(Home(home)).serve
+    flags = {"serve.workers": workers, "serve.metrics_port": metrics_port, "serve.log_format": log_format}
+    settings = load_settings(Home(home), flags).serve
     config = ServerConfig(
         host=host if host is not None else settings.host,
         port=port if port is not None else settings.port,
@@ -46,15 +57,16 @@ def serve(
         bounds=bounds(settings),
         live=LiveConfig(on=settings.live, device=settings.live_device, threads=settings.live_threads),
     )
+    operation = OperationConfig(
+        workers=settings.workers, metrics_port=settings.metrics_port, log_format=settings.log_format
+    )
 
-    def ready(server: Server) -> None:
-        snapshot = server.store.current.snapshot.manifest.id
-        refused = server.store.refused
+    def tell(ready: Ready) -> None:
         if as_json:
-            about = {"snapshot": snapshot, "address": server.address, "port": server.port}
-            print_json(about | {"refused": refused.reason if refused else None})
+            print_json(asdict(ready) | {"refused": ready.refused or None, "metrics": ready.metrics or None})
         else:
-            typer.echo(f"serving {snapshot} on {server.address}")
+            typer.echo(f"serving {ready.snapshot} on {ready.address}")
         sys.stdout.flush()
 
-    raise typer.Exit(run(Home(home), config, ready))
+    start = serve_alone if operation.workers == 1 else supervise
+    raise typer.Exit(start(Home(home), config, operation, tell))

@@ -76,13 +76,13 @@ RETRIED: Final = "UNAVAILABLE"
 """The status after which a channel asks again by itself."""
 _FULL_S: Final = 0.1
 """Seconds to wait for a server that is full and does not say how long."""
-_UNSAID: Final[dict[grpc.StatusCode, tuple[type[BusyError | InputError], str, str]]] = {
+_UNSAID: Final[dict[grpc.StatusCode, tuple[type[FieldError], str, str]]] = {
     grpc.StatusCode.UNAVAILABLE: (BusyError, "an answer", "none"),
     grpc.StatusCode.DEADLINE_EXCEEDED: (BusyError, "an answer in time", "none before the deadline"),
     grpc.StatusCode.RESOURCE_EXHAUSTED: (BusyError, "room for the call", "none"),
     grpc.StatusCode.CANCELLED: (BusyError, "an answer", "the call was cancelled"),
-    grpc.StatusCode.UNAUTHENTICATED: (InputError, "a token or certificate that it knows", "none of these"),
-    grpc.StatusCode.PERMISSION_DENIED: (InputError, "somebody who may call this", "somebody who may not"),
+    grpc.StatusCode.UNAUTHENTICATED: (AccessError, "a token or certificate that it knows", "none of these"),
+    grpc.StatusCode.PERMISSION_DENIED: (RoleError, "somebody who may call this", "somebody who may not"),
     grpc.StatusCode.UNIMPLEMENTED: (InputError, "a server that has this method", "one of an older release"),
 }
 """What failures without details of ours stand for: the error, what was expected and what was found."""

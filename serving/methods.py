@@ -75,4 +75,7 @@ def all_methods(store: SnapshotStore, engine: LiveEngine) -> list[Method]:
         Method(service=FORECASTS, name="ListEvents", answer=events.list_events),
         Method(service=FORECASTS, name="ExportForecasts", stream=exports.export_forecasts),
         Method(service=MODELS, name="GetServingModel", answer=models.get_serving_model),
+        Method(service=MODELS, name="ListModels", answer=models.list_models),
+        Method(service=MODELS, name="Reload", answer=models.reload, role="admin"),
+        Method(service=MODELS, name="Rollback", answer=models.rollback, role="admin"),
     ]

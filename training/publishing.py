@@ -17,7 +17,7 @@ from forecast.snapshot.pointer import move_pointer
 from forecast.snapshot.writer import stream_snapshot
 from training.devices import tell_device
 from training.features import check_events, check_known, tell_new
-from training.registry import find, load_bundle, version_of
+from training.registry import find, follow_rollback, load_bundle, version_of
 
 
 def publish(
@@ -35,6 +35,7 @@ def publish(
     kind that it does not know.
     """
     if bundle_id is None:
+        follow_rollback(home)
         champion = find(home)
         bundle_id, version = champion.bundle_id, champion.version
     else:

@@ -125,18 +125,13 @@ class Gate(grpc.ServerInterceptor):  # type: ignore[misc]  # grpc has no types
         return grpc.stream_unary_rpc_method_handler(refuse)
 
 
-def log_refusal(path: str, error: SurgecastError) -> None:
-    """Say it in the log of those who look closely."""
-    log.debug("refused %s: %s", path, error)
-
-
 def make_gate(
     home: Home,
     host: str,
     access: AccessConfig,
     bounds: Bounds,
     methods: Sequence[Method],
-    refused: Refused = log_refusal,
+    refused: Refused,
 ) -> Gate:
     """The gate of a server that listens on `host`; `refused` is told of each refusal. UsageError when tokens
     are needed and there are none.

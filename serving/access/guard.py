@@ -17,6 +17,7 @@ from serving.access.admission import Place
 from serving.access.callers import Caller
 from serving.access.records import Records
 from serving.access.timekeeper import RECEIVE_S, TAKE_S, Clock, Timekeeper
+from serving.call import ASKING
 from serving.errors import to_status
 from serving.methods import Method
 
@@ -83,7 +84,11 @@ class Guard:
                     if time.monotonic() > end or not context.is_active():
                         raise _late(call.seconds)
                     if audited and method is not None and caller is not None:
-                        reply = self.records.around(method, caller, behave, request, context)
+                        asking = ASKING.set(caller.name)
+                        try:
+                            reply = self.records.around(method, caller, behave, request, context)
+                        finally:
+                            ASKING.reset(asking)
                     else:
                         reply = behave(request, context)
                 self.timekeeper.hand_over(clock, len(reply) if isinstance(reply, bytes) else 0)

@@ -11,7 +11,8 @@ from serving.answers.paging import list_stamp, next_token, page_start
 from serving.answers.selection import passing
 from serving.call import Call
 from serving.checks import check_filter, check_page_size, parse
-from serving.store import SnapshotStore, seconds, span_message
+from serving.served import seconds, span_message
+from serving.store import SnapshotStore
 
 
 @dataclass(frozen=True)

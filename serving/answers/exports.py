@@ -17,7 +17,8 @@ from forecast.quantiles import LEVELS
 from serving.answers.selection import passing
 from serving.call import Call
 from serving.checks import check_filter, check_horizon, check_levels, parse
-from serving.store import Served, SnapshotStore
+from serving.served import Served
+from serving.store import SnapshotStore
 
 if TYPE_CHECKING:
     import pyarrow as pa

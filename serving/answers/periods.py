@@ -13,7 +13,7 @@ from surgecast.v1 import forecast_pb2
 
 from forecast.demand.panel import STEP
 from forecast.errors import InputError
-from serving.store import Served, seconds
+from serving.served import Served, seconds
 
 _DAY: Final = 86_400
 _LENGTH: Final[dict[int, int]] = {

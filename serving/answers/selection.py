@@ -11,7 +11,7 @@ from surgecast.v1 import forecast_pb2
 
 from forecast.errors import InputError
 from forecast.planning.aggregate import combined
-from serving.store import Served
+from serving.served import Served
 
 
 def passing(served: Served, wanted: forecast_pb2.SeriesFilter) -> NDArray[np.bool_]:

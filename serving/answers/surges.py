@@ -25,7 +25,8 @@ from serving.answers.periods import starts, step
 from serving.answers.selection import Groups, grouped, passing
 from serving.call import Call
 from serving.checks import check_filter, check_group_by, check_page_size, check_range, check_sums, parse
-from serving.store import Served, SnapshotStore
+from serving.served import Served
+from serving.store import SnapshotStore
 
 KEPT: Final = 4
 """Lists of surges that are kept for their further pages."""

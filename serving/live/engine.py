@@ -20,7 +20,7 @@ from forecast.errors import BusyError, PreconditionError, SurgecastError, UsageE
 from forecast.home import Home
 from serving.call import Call
 from serving.live.queue import BatchQueue, QueueConfig
-from serving.store import Served
+from serving.served import Served
 
 if TYPE_CHECKING:
     from forecast.planning.live import Answer, LiveModel

@@ -30,6 +30,7 @@ class Running:
     process: subprocess.Popen
     ready: dict
     lines: list
+    reader: threading.Thread
 
     @property
     def address(self):
@@ -59,7 +60,7 @@ def start(home, *options):
     for line in process.stdout:
         text += line
         if line.rstrip() == "}":
-            return Running(process, json.loads(text), lines)
+            return Running(process, json.loads(text), lines, reader)
     reader.join(10)
     raise AssertionError(f"no ready line, status {process.wait(10)}: {lines}")
 
@@ -113,5 +114,6 @@ def starting():
     for one in running:
         one.process.kill()
         one.process.wait(20)
+        one.reader.join(20)  # to the end of what its workers say
         one.process.stdout.close()
         one.process.stderr.close()

@@ -55,12 +55,12 @@ def until(condition, seconds=10.0):
 
 
 def flip(path):
-    """In place and without cutting it short: a mapped file that shrinks ends whoever reads it."""
-    with path.open("r+b") as file:
-        file.seek(path.stat().st_size // 2)
-        byte = file.read(1)[0]
-        file.seek(-1, 1)
-        file.write(bytes([byte ^ 1]))
+    """Put a damaged file in a file's place: one that is cut short under its map would end the process."""
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    damaged = path.with_name("damaged")
+    damaged.write_bytes(content)
+    damaged.replace(path)
 
 
 def publication_status(address):

@@ -24,7 +24,8 @@ def gated(own_home):
 
     @contextmanager
     def serve(*methods, bounds=None, host="127.0.0.1", access=None):
-        gate = make_gate(own_home, host, access or AccessConfig(), bounds or Bounds(), methods)
+        unheard = lambda _path, _error: None  # noqa: E731
+        gate = make_gate(own_home, host, access or AccessConfig(), bounds or Bounds(), methods, unheard)
         server = grpc.server(gate.lanes["quick"].pool, interceptors=(gate, ErrorInterceptor()))
         for method in methods:
             if method.stream is not None:

@@ -12,7 +12,7 @@ from certificates import Authority
 from google.rpc import code_pb2
 from planner_server import full, refusal, serve
 
-from forecast.errors import BusyError, InputError, SurgecastError, UsageError
+from forecast.errors import AccessError, BusyError, InputError, RoleError, SurgecastError, UsageError
 from serving.client import AsyncClient, Client
 from serving.client.connection import Connection
 
@@ -88,8 +88,8 @@ def test_calls_end_at_their_deadline(planner, address, options):
 @pytest.mark.parametrize(
     ("code", "kind", "said"),
     [
-        (code_pb2.UNAUTHENTICATED, InputError, "a token or certificate that it knows"),
-        (code_pb2.PERMISSION_DENIED, InputError, "somebody who may call this"),
+        (code_pb2.UNAUTHENTICATED, AccessError, "a token or certificate that it knows"),
+        (code_pb2.PERMISSION_DENIED, RoleError, "somebody who may call this"),
         (code_pb2.CANCELLED, BusyError, "cancelled"),
         (code_pb2.UNIMPLEMENTED, InputError, "an older release"),
         (code_pb2.INTERNAL, SurgecastError, "INTERNAL: why"),

@@ -15,7 +15,8 @@ from serving.answers.live import LiveAnswers
 from serving.call import Call
 from serving.live.engine import LiveConfig, LiveEngine
 from serving.live.queue import QueueConfig
-from serving.store import SnapshotStore, seconds
+from serving.served import seconds
+from serving.store import SnapshotStore
 from tests.support.live_home import CUTOFF, make_home, panel_of, publish_bundle, wild_bundle
 
 EXAMPLES = int(os.environ.get("SURGECAST_EXAMPLES", "150"))
