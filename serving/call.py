@@ -6,7 +6,7 @@ from collections.abc import Callable
 from contextvars import ContextVar
 from dataclasses import dataclass
 
-from forecast.errors import BusyError
+from forecast.errors import LateError
 
 ASKING: ContextVar[str] = ContextVar("asking", default="")
 """Who asks in this thread, as the gate knows them: of calls that are recorded."""
@@ -25,6 +25,6 @@ class Call:
     caller: Callable[[], str] = lambda: ""
 
     def check(self) -> None:
-        """BusyError once nobody waits for the answer any more: long work stops."""
+        """LateError once nobody waits for the answer any more: long work stops."""
         if not self.active() or self.remaining() <= 0:
-            raise BusyError("deadline", expected="an answer in time", found="none before the deadline")
+            raise LateError("deadline", expected="an answer in time", found="none before the deadline")

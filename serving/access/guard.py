@@ -121,7 +121,8 @@ class Guard:
                     request = _first(requests, parse)
                     clock.until = end + SLACK_S
                     found = handler.unary_stream(request, context)
-                yield from _timed(found, clock, end, call.seconds)
+                with call.place.lane.turn():  # as many as there are places: nobody waits for one
+                    yield from _timed(found, clock, end, call.seconds)
             except SurgecastError as error:
                 self.refused(call.path, error)
                 context.abort_with_status(rpc_status.to_status(to_status(error)))

@@ -5,15 +5,13 @@ Letters: N series of a batch, h periods ahead that are wanted.
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
 from surgecast.v1 import forecast_pb2
 
-from forecast.errors import BusyError
 from forecast.planning.aggregate import Index
 from forecast.quantiles import LEVELS
 from serving.answers.selection import passing
@@ -29,8 +27,6 @@ BATCH_ROWS: Final = 1 << 16
 """Rows of a record batch, rounded down to whole series."""
 PIECE_BYTES: Final = 1 << 20
 """The most Arrow bytes of a piece: well below the 4 MB that gRPC's clients take by default."""
-MAX_EXPORTS: Final = 2
-"""Exports at once. A slow reader holds one of the server's threads: others must be left for quick calls."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +34,6 @@ class ExportAnswers:
     """Exports of the snapshot that serves."""
 
     store: SnapshotStore
-    _slots: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(MAX_EXPORTS))
 
     def export_forecasts(self, content: bytes, call: Call) -> Iterator[bytes]:
         """`ExportForecasts`: whole series, in the snapshot's order; the head alone where none passes.
@@ -51,15 +46,10 @@ class ExportAnswers:
         horizon = check_horizon(request, served.snapshot.manifest.horizon)
         levels = check_levels(request.levels)
         rows = np.flatnonzero(passing(served, request.filter))
-        if not self._slots.acquire(blocking=False):
-            raise BusyError("exports", expected=f"at most {MAX_EXPORTS} at once", found="as many under way")
-        try:
-            message = forecast_pb2.ExportForecastsResponse(source=served.source)
-            for message.data in _pieces(_Table(served, rows, horizon, levels), call):
-                yield message.SerializeToString()
-                message.ClearField("source")
-        finally:
-            self._slots.release()
+        message = forecast_pb2.ExportForecastsResponse(source=served.source)
+        for message.data in _pieces(_Table(served, rows, horizon, levels), call):
+            yield message.SerializeToString()
+            message.ClearField("source")
 
 
 def _pieces(table: _Table, call: Call) -> Iterator[bytes]:

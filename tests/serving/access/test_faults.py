@@ -7,6 +7,7 @@ import signal
 import socket
 import time
 from contextlib import ExitStack, closing, contextmanager
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import grpc
@@ -97,6 +98,27 @@ def test_strangers_see_health_and_nothing_else(published, spawn):
         assert code is grpc.StatusCode.UNAUTHENTICATED
         replies = reflect(iter([asked]), timeout=10, metadata=bearer(text))
         assert any(reply.list_services_response.service for reply in replies)
+
+
+def test_tokens_that_will_not_do(published, spawn):
+    yesterday = datetime.now(UTC) - timedelta(days=1)
+    expired = token(published, "expired", expires=yesterday)
+    other = token(published, "shop", "ingest")
+    good = token(published, "good")
+    server = spawn(published)
+    with asking(server) as ask:
+        assert ask(b"", metadata=bearer(good), timeout=10)
+        for headers_, said in (
+            ((), "none"),
+            (bearer(expired), "expired"),
+            (bearer(good[:-3] + "AAA"), "not"),
+        ):
+            code, details = refused(ask, b"", metadata=headers_, timeout=10)
+            assert code is grpc.StatusCode.UNAUTHENTICATED
+            assert said in details["ErrorInfo"].metadata["found"]
+        code, details = refused(ask, b"", metadata=bearer(other), timeout=10)
+        assert code is grpc.StatusCode.PERMISSION_DENIED
+        assert details["ErrorInfo"].metadata["found"] == "shop, of role ingest"
 
 
 def test_garbage_in_the_header_is_no_token(published, spawn):

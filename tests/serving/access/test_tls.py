@@ -8,9 +8,10 @@ from access import Authority, bearer, refused, token
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from forecast.cli.main import run
-from forecast.errors import UsageError
+from forecast.errors import AccessError, UsageError
 from forecast.snapshot import move_pointer, write_snapshot
 from serving.access.tls import TlsFiles
+from serving.client import Client
 
 SERVING = "/surgecast.v1.ModelService/GetServingModel"
 
@@ -70,6 +71,27 @@ def test_callers_show_a_certificate_where_it_is_asked_for(published, authority, 
             assert caught.value.code() is grpc.StatusCode.UNAVAILABLE
     with secure(server, authority, authority.issue("planner-2")) as channel:
         assert channel.unary_unary(SERVING)(b"", timeout=10)
+
+
+def test_the_client_and_the_commands_come_in_with_both(published, authority, spawn, capsys, monkeypatch):
+    cert, key = authority.issue("server")
+    settings(published, tls_cert=cert, tls_key=key, tls_client_ca=authority.file)
+    text = token(published)
+    address = f"127.0.0.1:{spawn(published).ready['port']}"
+    own = authority.issue("planner")
+    shown = {"ca": authority.file, "cert": own[0], "key": own[1]}
+    with Client(address, token=text, **shown) as client:
+        assert client.serving_model().source.model_version == "3"
+    with Client(address, token="", **shown) as client, pytest.raises(AccessError, match="found none"):
+        client.serving_model()
+    flags = ["--address", address, "--ca", str(authority.file), "--cert", str(own[0]), "--key", str(own[1])]
+    monkeypatch.setenv("SURGECAST_TOKEN", text)
+    assert run(["series", "list", *flags, "--json"]) == 0
+    monkeypatch.setenv("SURGECAST_TOKEN", text[:-1])
+    assert run(["series", "list", *flags]) == 1
+    said = capsys.readouterr().err
+    assert "authorization: expected a token" in said
+    assert text not in said
 
 
 def test_a_renewed_certificate_is_used_without_a_restart(published, authority, spawn):

@@ -6,7 +6,7 @@ import pytest
 from chain import make_chain
 from surgecast.v1 import forecast_pb2 as pb
 
-from forecast.errors import BusyError, InputError
+from forecast.errors import InputError, LateError
 from forecast.forecasts import scenario_quantiles
 from serving.call import Call
 
@@ -165,7 +165,7 @@ def test_long_work_ends_when_the_caller_stops_waiting(answer_from, publication, 
     aggregate = answer_from(publication)["AggregateForecast"]
     looks = iter([True] * 5)
     leaving = Call(remaining=lambda: 60.0, active=lambda: next(looks, False))
-    with pytest.raises(BusyError, match="deadline"):
+    with pytest.raises(LateError, match="deadline"):
         aggregate(Ask(group_by=["item"]).SerializeToString(), leaving)
     assert next(looks, None) is None
 
