@@ -17,6 +17,7 @@ from typing import Final
 import numpy as np
 import torch
 
+from forecast.bench.samples import Samples
 from forecast.cli.output import say
 from forecast.demand.panel import Panel
 from forecast.errors import UsageError
@@ -28,7 +29,7 @@ from forecast.model.tensors import PanelTensors, build_tensors
 from forecast.quantiles import LEVELS
 from forecast.snapshot.writer import write_snapshot
 from training.bench.speed_data import HORIZON, SpeedData, open_panel, save_panel, speed_panel
-from training.bench.timing import GB, Samples, Stopwatch, peak_gb, run_fresh
+from training.bench.timing import GB, Stopwatch, peak_gb, run_fresh
 
 STEPS: Final = 3
 PANEL, BUNDLE, HOME = "panel.npz", "bundle", "home"
