@@ -29,6 +29,10 @@ _REASONS: Final[dict[type[SurgecastError], str]] = {
 _FIELD_ERRORS: Final = (InputError, NotFoundError, IntegrityError, BusyError)
 RETRIED: Final = "UNAVAILABLE"
 """The status after which a client may ask again."""
+REFUSED: Final = "RESOURCE_EXHAUSTED"
+"""The status of a server that has too much to do."""
+ABSENT: Final = "UNIMPLEMENTED"
+"""The status of a method that a server does not have."""
 
 
 def to_status(error: SurgecastError) -> status_pb2.Status:
