@@ -40,9 +40,9 @@ class Outcome:
     seconds: its length. calls: those that ended, in it or after it. codes: of all calls. good_per_s: answers
     that came within the stretch, a second. p50_ms, p99_ms, p999_ms, worst_ms: of good answers, from the
     moment a call was due; NaN without any. late_p99_ms: how long after that moment calls were sent. bytes: of
-    all answers. bare_refusals: refusals that do not say when to ask again. mixed: good answers that are none of
-    the known ones. good_by_bin: good answers that came in each `BIN_S` of the stretch. problem: the words of
-    the first failure that is no refusal.
+    all answers. bare_refusals: refusals that do not say when to ask again. mixed: good answers that are none
+    of the known ones. good_by_bin: good answers that came in each `BIN_S` of the stretch. problem: the words
+    of the first failure that is no refusal.
     """
 
     seconds: float

@@ -17,8 +17,9 @@ _OPTIONS: Final = (("grpc.max_receive_message_length", -1), ("grpc.enable_http_p
 
 def target_of(job: Job) -> Target:
     """The other side of a job."""
-    kinds = {"grpc": GrpcTarget, "grpc-stream": GrpcStreamTarget, "http": HttpTarget}
-    return kinds[job.kind](job)
+    if job.kind == "grpc":
+        return GrpcTarget(job)
+    return GrpcStreamTarget(job) if job.kind == "grpc-stream" else HttpTarget(job)
 
 
 class GrpcTarget:

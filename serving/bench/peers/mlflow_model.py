@@ -9,13 +9,15 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import mlflow
 import numpy as np
+from mlflow.models import set_model
+from mlflow.pyfunc import save_model
+from mlflow.pyfunc.model import PythonModel
 
 from forecast.snapshot import Snapshot
 
 
-class ForecastModel(mlflow.pyfunc.PythonModel):  # type: ignore[misc]  # mlflow's class is untyped here
+class ForecastModel(PythonModel):
     """Means and quantiles of the series asked for: {"item": [...], "location": [...], "platform": [...]}."""
 
     def load_context(self, context: Any) -> None:
@@ -31,11 +33,11 @@ class ForecastModel(mlflow.pyfunc.PythonModel):  # type: ignore[misc]  # mlflow'
 
 
 if __name__ == "__main__":
-    mlflow.pyfunc.save_model(
+    save_model(
         sys.argv[1],
         python_model=__file__,
         model_config={"snapshot": sys.argv[2]},
         pip_requirements=["mlflow"],
     )
 else:
-    mlflow.models.set_model(ForecastModel())
+    set_model(ForecastModel())

@@ -13,10 +13,10 @@ import tempfile
 import time
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Final
+from typing import IO, Final
 
 from forecast.cli.processes import started
 from forecast.errors import NotFoundError, SurgecastError
@@ -24,7 +24,7 @@ from forecast.home import Home
 from serving.bench.driver import last_line
 
 MARK: Final = "SURGECAST_BENCH_PEER"
-"""In the environment of all that a peer starts, whatever sessions and groups it makes."""
+"""In the environment of what a peer starts in groups of its own."""
 READY: Final = "ready"
 """What Ray's process prints when it answers."""
 START_S: Final = 180.0
@@ -56,7 +56,7 @@ def mlflow_server(home: Home, snapshot: str, folder: Path, workers: int) -> Iter
         with started(save, stdout=words, stderr=words, environment=environment) as process:
             if process.wait(START_S) != 0:
                 raise SurgecastError(f"mlflow: {last_line(log)}")
-        with started(serve, stdout=words, stderr=words, environment=environment) as process:
+        with _whole(serve, words, environment) as process:
             _wait_for_ping(process, port, log)
             yield f"127.0.0.1:{port}"
 
@@ -70,11 +70,31 @@ def ray_server(home: Home, folder: Path, replicas: int) -> Iterator[str]:
         command = [sys.executable, "-c", "from serving.bench.peers.ray_app import main; main()"]
         command += ["--home", str(home.root), "--folder", place, "--port", str(port)]
         command += ["--http-port", str(_free_port()), "--replicas", str(replicas)]
-        with started(command, stdout=subprocess.PIPE, stderr=words, environment=environment) as process:
-            ready = select.select([process.stdout], [], [], START_S)[0]
-            if process.stdout is None or not ready or process.stdout.readline().strip() != READY:
+        with _whole(command, words, environment) as process:
+            if process.stdout is None or READY not in _line(process.stdout):
                 raise SurgecastError(f"ray: {last_line(log)}")
             yield f"127.0.0.1:{port}"
+
+
+@contextmanager
+def _whole(
+    command: list[str], words: IO[str], environment: dict[str, str]
+) -> Iterator[subprocess.Popen[str]]:
+    """A process that takes all of its group with it."""
+    group = 0
+    try:
+        with started(command, stdout=subprocess.PIPE, stderr=words, environment=environment) as process:
+            group = process.pid
+            yield process
+    finally:
+        if group:
+            with suppress(ProcessLookupError):
+                os.killpg(group, signal.SIGKILL)
+
+
+def _line(pipe: IO[str]) -> str:
+    """The next line; nothing where none comes in time."""
+    return pipe.readline() if select.select([pipe], [], [], START_S)[0] else ""
 
 
 def _wait_for_ping(process: subprocess.Popen[str], port: int, log: Path) -> None:
@@ -103,7 +123,8 @@ def _marked() -> Iterator[dict[str, str]]:
         end = time.monotonic() + END_S
         while (left := _with_mark(mark)) and time.monotonic() < end:
             for pid in left:
-                _kill(pid)
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
             time.sleep(0.05)
 
 
@@ -117,13 +138,6 @@ def _with_mark(mark: str) -> list[int]:
             except OSError:  # gone, or somebody else's
                 continue
     return found
-
-
-def _kill(pid: int) -> None:
-    try:
-        os.kill(pid, signal.SIGKILL)
-    except ProcessLookupError:
-        return
 
 
 def _free_port() -> int:
