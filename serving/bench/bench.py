@@ -33,7 +33,7 @@ class ServeBench:
     none. only: the measures to take. seed: of the questions.
     """
 
-    seconds: float = 2.0
+    seconds: float = 1.5
     repeats: int = 3
     swaps: int = 20
     overload_s: float = 60.0

@@ -28,7 +28,7 @@ def serve(
     series: Annotated[
         int, typer.Option(min=1, help="Series of simulated demand, served where there is neither.")
     ] = 2_000,
-    seconds: Annotated[float, typer.Option(help="Of one repeat.")] = 2.0,
+    seconds: Annotated[float, typer.Option(help="Of one repeat.")] = 1.5,
     repeats: Annotated[int, typer.Option(min=1, help="Repeats; their median and spread are printed.")] = 3,
     swaps: Annotated[int, typer.Option(min=1, help="Swaps of the snapshot under load.")] = 20,
     overload_seconds: Annotated[

@@ -7,6 +7,7 @@ import os
 import select
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
@@ -20,6 +21,8 @@ from serving.bench.load import Job
 from serving.bench.tally import Outcome
 from serving.errors import REFUSED
 
+START_S: Final = 120.0
+"""How long a server may take to begin."""
 GRACE_S: Final = 30.0
 """How much longer than its loops a job may take."""
 
@@ -77,10 +80,25 @@ def served(home: Home, core: int, log: Path) -> Iterator[RunningServer]:
         log.open("w") as words,
         _started_on(core, command, words, environment) as process,
     ):
-        ready = first_object(process)
+        late = threading.Timer(START_S, process.kill)
+        late.start()
+        try:
+            ready = first_object(process)
+        finally:
+            late.cancel()
         if ready is None:
             raise SurgecastError(f"surgecast serve: {last_line(log)}")
         yield RunningServer(str(ready["address"]), process.pid)
+
+
+def wait(process: subprocess.Popen[str], seconds: float, name: str, log: Path) -> None:
+    """Wait for a process that should end well; SurgecastError, with its last words, where it does not."""
+    try:
+        status = process.wait(seconds)
+    except subprocess.TimeoutExpired as error:
+        raise SurgecastError(f"{name}: expected an end within {seconds:g} s, found none") from error
+    if status != 0:
+        raise SurgecastError(f"{name}: {last_line(log)}")
 
 
 def last_line(log: Path) -> str:

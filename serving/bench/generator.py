@@ -10,7 +10,7 @@ import asyncio
 import json
 import selectors
 import sys
-from contextlib import aclosing, suppress
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 
@@ -24,34 +24,32 @@ class Generator:
     def __init__(self) -> None:
         self._requests: dict[str, list[bytes]] = {}
         self._known: dict[str, list[list[bytes]]] = {}
-        self._load: Load | None = None
 
     async def obey(self, source: asyncio.StreamReader) -> None:
         """Obey the lines of an input to its end."""
         async with asyncio.TaskGroup() as group:  # a job that breaks ends it all, so that nobody waits for it
-            tasks = []
+            load, task = None, None
             async for line in source:
                 order = json.loads(line)
-                if order["do"] == "stop":
-                    self._stop()
-                else:
-                    tasks.append(group.create_task(self._run(Job(**order["job"]), order["refusal"])))
-            for task in tasks:
+                if order["do"] == "load":
+                    load = self._load(Job(**order["job"]))
+                    task = group.create_task(_run(load, order["refusal"]))
+                elif load is not None:
+                    load.stop()
+            if task is not None:
                 task.cancel()
 
-    def _stop(self) -> None:
-        if self._load is not None:
-            self._load.stop()
-
-    async def _run(self, job: Job, refusal: str) -> None:
+    def _load(self, job: Job) -> Load:
         if job.requests not in self._requests:
             self._requests[job.requests] = read_requests(Path(job.requests))
             self._known[job.requests] = [[] for _ in self._requests[job.requests]]
-        async with aclosing(target_of(job)) as target:
-            self._load = Load(job, target, self._requests[job.requests], self._known[job.requests])
-            outcomes = await self._load.run(refusal)
-        sys.stdout.write(json.dumps([asdict(outcome) for outcome in outcomes]) + "\n")
-        sys.stdout.flush()
+        return Load(job, target_of(job), self._requests[job.requests], self._known[job.requests])
+
+
+async def _run(load: Load, refusal: str) -> None:
+    outcomes = await load.run(refusal)
+    sys.stdout.write(json.dumps([asdict(outcome) for outcome in outcomes]) + "\n")
+    sys.stdout.flush()
 
 
 async def main() -> None:

@@ -18,17 +18,18 @@ import numpy as np
 
 from forecast.cli.output import say
 from forecast.cli.processes import started
-from forecast.errors import SurgecastError
 from forecast.home import Home
 from forecast.snapshot import Pointer, Snapshot, move_pointer
 from forecast.snapshot.format import MANIFEST, Manifest, read_manifest
-from serving.bench.driver import last_line
+from serving.bench.driver import wait
 
 HORIZON: Final = 28
 PERIODS: Final = 400
 """Observed days of simulated demand."""
 EARLIER: Final = np.timedelta64(7, "D")
 """How much earlier the second snapshot of a made home ends."""
+COMMAND_S: Final = 1_800.0
+"""How long a command may take."""
 OWN: Final = ("snapshots", "serving.json", "mlflow")
 """What of a home is not linked."""
 
@@ -81,8 +82,9 @@ def _link(source: str, target: str) -> None:
         shutil.copy2(source, target)
 
 
-def make_home(folder: Path, *, m5: Path | None, series: int) -> Stage:
-    """Import M5, or simulated demand of some series; train a model of one step; publish from two origins.
+def make_home(folder: Path, *, m5: Path | None, series: int, twice: bool) -> Stage:
+    """Import M5, or simulated demand of some series; train a model of one step; publish, from two origins if
+    `twice`.
 
     What the forecasts say does not matter here. Raises SurgecastError with the last words of a command that
     failed.
@@ -104,6 +106,8 @@ def make_home(folder: Path, *, m5: Path | None, series: int) -> Stage:
     _surgecast(home, "train", "--steps", "1", "--backtest-origins", "0", *at)
     _surgecast(home, "publish", *at)
     snapshot = Pointer.read(home).snapshot
+    if not twice:
+        return Stage(home=home, snapshot=snapshot, other=None)
     origin = read_manifest(home.snapshots_dir / snapshot / MANIFEST).origin
     _surgecast(home, "publish", "--cutoff", str((origin - EARLIER).astype("M8[D]")), *at)
     other = Pointer.read(home).snapshot
@@ -117,6 +121,4 @@ def _surgecast(home: Home, *arguments: str) -> None:
     with log.open("w") as words:
         command = [sys.executable, "-m", "forecast.cli.main", *arguments]
         with started(command, stdout=subprocess.DEVNULL, stderr=words) as process:
-            status = process.wait()
-    if status != 0:
-        raise SurgecastError(f"surgecast {arguments[0]}: {last_line(log)}")
+            wait(process, COMMAND_S, f"surgecast {arguments[0]}", log)

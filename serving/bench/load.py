@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 from collections.abc import Sequence
+from contextlib import aclosing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal, Protocol
@@ -74,7 +75,11 @@ class Load:
         self._stopped.set()
 
     async def run(self, refusal: str) -> list[Outcome]:
-        """One outcome, and that of the loop that follows where the job has one."""
+        """One outcome, and that of the loop that follows where the job has one; then all connections end."""
+        async with aclosing(self._target):
+            return await self._run(refusal)
+
+    async def _run(self, refusal: str) -> list[Outcome]:
         job = self.job
         if job.each:
             return [await self._each(Tally(refusal))]

@@ -45,11 +45,11 @@ class Source:
     m5: Path | None
     series: int
 
-    def stage(self, folder: Path) -> Stage:
-        """A home in a new folder."""
+    def stage(self, folder: Path, *, twice: bool) -> Stage:
+        """A home in a new folder; with two snapshots if `twice`, where it is made."""
         if self.home is not None:
             return stage_of(Home(self.home), folder)
-        return make_home(folder, m5=self.m5, series=self.series)
+        return make_home(folder, m5=self.m5, series=self.series, twice=twice)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,7 +78,7 @@ def bench_serve(config: ServeBench, source: Source, *, peers: Sequence[str], out
     cores = Cores.of_this_machine()
     with ended_by_signals(), tempfile.TemporaryDirectory(prefix="surgecast-bench-") as place:
         folder = Path(place)
-        stage = source.stage(folder / "home")
+        stage = source.stage(folder / "home", twice="swaps" in config.only)
         say(f"serving {stage.snapshot}; {cores.told()}")
         snapshot = stage.open(stage.snapshot)
         other = stage.open(stage.other) if stage.other is not None else None

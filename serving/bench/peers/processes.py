@@ -21,7 +21,7 @@ from typing import IO, Final
 from forecast.cli.processes import started
 from forecast.errors import NotFoundError, SurgecastError
 from forecast.home import Home
-from serving.bench.driver import last_line
+from serving.bench.driver import last_line, wait
 
 MARK: Final = "SURGECAST_BENCH_PEER"
 """In the environment of what a peer starts in groups of its own."""
@@ -54,8 +54,7 @@ def mlflow_server(home: Home, snapshot: str, folder: Path, workers: int) -> Iter
     serve += ["--env-manager", "local", "--host", "127.0.0.1", "--port", str(port), "--workers", str(workers)]
     with _marked() as environment, log.open("w") as words:
         with started(save, stdout=words, stderr=words, environment=environment) as process:
-            if process.wait(START_S) != 0:
-                raise SurgecastError(f"mlflow: {last_line(log)}")
+            wait(process, START_S, "mlflow", log)
         with _whole(serve, words, environment) as process:
             _wait_for_ping(process, port, log)
             yield f"127.0.0.1:{port}"
