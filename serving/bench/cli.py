@@ -3,54 +3,64 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
 
 from forecast.cli.options import JsonOption
 from forecast.errors import UsageError
 
-OVERLOAD_S = 60.0
-SHORT_OVERLOAD_S = 5.0
+OVERLOAD_S: Final = 60.0
+SHORT_OVERLOAD_S: Final = 5.0
+"""Where demand is simulated, so that all of it takes about two minutes."""
+
+HomeOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--home", file_okay=False, help="Serve a copy of this home's snapshot; the home is left alone."
+    ),
+]
+DataOption = Annotated[
+    Path | None,
+    typer.Option("--data", metavar="DIR", file_okay=False, help="Folder of M5, to serve its forecasts."),
+]
+SeriesOption = Annotated[
+    int, typer.Option(min=1, help="Series of simulated demand, served where there is neither.")
+]
+OverloadOption = Annotated[
+    float | None,
+    typer.Option(help="Ask for three times the capacity so long.  [default: 60; 5 where simulated]"),
+]
+SoakOption = Annotated[
+    float, typer.Option(min=0.0, metavar="MINUTES", help="Watch memory under load for so long.")
+]
+OnlyOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="A,B",
+        help="Of batch, single, export, aggregates, surges, whatif, swaps, overload.  [default: all]",
+    ),
+]
+VsOption = Annotated[
+    str | None, typer.Option(metavar="A,B", help="Measure these servers too: mlflow, rayserve.")
+]
+H2loadOption = Annotated[
+    bool, typer.Option("--h2load", help="Let h2load ask too, where nghttp2-client is installed.")
+]
 
 
 def serve(
-    home: Annotated[
-        Path | None,
-        typer.Option(
-            "--home", file_okay=False, help="Serve a copy of this home's snapshot; the home is left alone."
-        ),
-    ] = None,
-    data: Annotated[
-        Path | None,
-        typer.Option("--data", metavar="DIR", file_okay=False, help="Folder of M5, to serve its forecasts."),
-    ] = None,
-    series: Annotated[
-        int, typer.Option(min=1, help="Series of simulated demand, served where there is neither.")
-    ] = 2_000,
+    home: HomeOption = None,
+    data: DataOption = None,
+    series: SeriesOption = 2_000,
     seconds: Annotated[float, typer.Option(help="Of one repeat.")] = 1.5,
     repeats: Annotated[int, typer.Option(min=1, help="Repeats; their median and spread are printed.")] = 3,
     swaps: Annotated[int, typer.Option(min=1, help="Swaps of the snapshot under load.")] = 20,
-    overload_seconds: Annotated[
-        float | None,
-        typer.Option(help="Ask for three times the capacity so long.  [default: 60; 5 where simulated]"),
-    ] = None,
-    soak: Annotated[
-        float, typer.Option(min=0.0, metavar="MINUTES", help="Watch memory under load for so long.")
-    ] = 0.0,
-    only: Annotated[
-        str | None,
-        typer.Option(
-            metavar="A,B",
-            help="Of batch, single, export, aggregates, surges, whatif, swaps, overload.  [default: all]",
-        ),
-    ] = None,
-    vs: Annotated[
-        str | None, typer.Option(metavar="A,B", help="Measure these servers too: mlflow, rayserve.")
-    ] = None,
-    h2load: Annotated[
-        bool, typer.Option("--h2load", help="Let h2load ask too, where nghttp2-client is installed.")
-    ] = False,
+    overload_seconds: OverloadOption = None,
+    soak: SoakOption = 0.0,
+    only: OnlyOption = None,
+    vs: VsOption = None,
+    h2load: H2loadOption = False,
     seed: Annotated[int, typer.Option(min=0, help="Of the questions.")] = 0,
     as_json: JsonOption = False,
 ) -> None:

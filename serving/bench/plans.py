@@ -63,17 +63,19 @@ def _peak_memory(pid: int) -> Iterator[list[float]]:
 
 
 def aggregates(bench: Bench) -> None:
-    """aggregate_70_ms: sums of all series by location and the first static label, by period, with quantiles;
-    aggregate_top_ms: all in one. aggregate_..._full_ms: of the whole horizon, asked once."""
+    """aggregate_70_ms: sums of all series by location and the first static label, by period, with quantiles
+    (aggregate_70_groups: how many those are); aggregate_top_ms: all in one. aggregate_..._full_ms: of the whole
+    horizon, asked once."""
     reason = bench.lacks(AGGREGATE, bench.questions.total())
     if reason is not None:
         bench.skip(reason, "aggregate_70_ms", "aggregate_top_ms")
         return
+    bench.facts["aggregate_70_groups"] = bench.questions.n_groups
     for name, groups in (("aggregate_70", bench.questions.groups), ("aggregate_top", [])):
         whole, *shorter = bench.questions.sums(groups)
         job = replace(bench.job(AGGREGATE, bench.file(f"{name}-full", [whole])), each=True, timeout_s=60.0)
         bench.facts[f"{name}_full_ms"] = bench.run(job).p50_ms
-        rest = replace(job, requests=bench.file(name, shorter), seconds=SUMS_S)
+        rest = replace(job, requests=bench.file(name, shorter or [whole]), seconds=SUMS_S)
         bench.facts[f"{name}_ms"] = bench.run(rest).p50_ms
 
 

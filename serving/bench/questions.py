@@ -70,6 +70,12 @@ class Questions:
         """What sums are grouped by: location and the first static label (M5's stores and departments)."""
         return ["location", *list(self.snapshot.statics)[:1]]
 
+    @property
+    def n_groups(self) -> int:
+        """How many groups these are."""
+        labels = [self.snapshot.keys.location, *list(self.snapshot.statics.values())[:1]]
+        return len(set(zip(*(values.tolist() for values in labels), strict=True)))
+
     def total(self) -> bytes:
         """`AggregateForecast` of each platform over the whole horizon: nothing that `sums` asks."""
         request = forecast_pb2.AggregateForecastRequest(

@@ -252,6 +252,7 @@ def test_no_question_about_sums_is_asked_twice(two_snapshots):
     snapshot = Snapshot.open(two_snapshots.snapshots_dir / Pointer.read(two_snapshots).snapshot)
     questions = Questions.about(snapshot, None, seed=0)
     assert questions.groups == ["location", "category"]
+    assert questions.n_groups == 2
     for asked in (questions.sums(questions.groups), questions.surges(50)):
         assert len(set(asked)) == len(asked)
     whole, *shorter = questions.ranges(3)
