@@ -64,8 +64,8 @@ def _peak_memory(pid: int) -> Iterator[list[float]]:
 
 def aggregates(bench: Bench) -> None:
     """aggregate_70_ms: sums of all series by location and the first static label, by period, with quantiles
-    (aggregate_70_groups: how many those are); aggregate_top_ms: all in one. aggregate_..._full_ms: of the whole
-    horizon, asked once."""
+    (aggregate_70_groups: how many those are); aggregate_top_ms: all in one. aggregate_..._full_ms: of the
+    whole horizon, asked once."""
     reason = bench.lacks(AGGREGATE, bench.questions.total())
     if reason is not None:
         bench.skip(reason, "aggregate_70_ms", "aggregate_top_ms")
