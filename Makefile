@@ -3,11 +3,12 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+EXAMPLES ?= 20000
 # The benchmarks that need no data set of their own.
 NAMES := from importlib.metadata import entry_points as e; \
   print(*sorted({x.name for x in e(group="surgecast.bench")} - {"m5", "freshretail", "peaks", "stockouts", "cold"}))
 
-.PHONY: demo test lint protos bench clean
+.PHONY: demo test lint fuzz protos bench clean
 
 demo: $(READY)  ## train on real orders and answer a planner's questions over gRPC
 	$(BIN)/surgecast demo
@@ -21,6 +22,9 @@ lint: $(READY)  ## format, lint, strict types, direction of imports, generated c
 	$(BIN)/mypy
 	$(BIN)/pytest -q tests/test_architecture.py
 	$(BIN)/python protos/generate.py --check
+
+fuzz: $(READY)  ## random and mutated requests to every method: make fuzz EXAMPLES=20000
+	SURGECAST_FUZZ=$(EXAMPLES) $(BIN)/pytest tests/serving/access/test_fuzz.py
 
 protos: $(READY)  ## generate the gRPC code again
 	$(BIN)/python protos/generate.py

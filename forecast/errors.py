@@ -5,7 +5,12 @@ SurgecastError
 ├── InputError          data handed in is not what was expected                   exit status 1
 ├── NotFoundError       a series, snapshot, bundle or file that is not there       exit status 1
 ├── IntegrityError      stored bytes are not what was written (hash, format)       exit status 1
-└── BusyError           somebody else holds it: a port, a lock                     exit status 1
+├── PreconditionError   what it takes is not set up here                           exit status 1
+├── BusyError           somebody else holds it: a port, a lock                     exit status 1
+├── AccessError         the caller is not known: no token, a wrong or expired one  exit status 1
+├── RoleError           the caller is known and may not do this                    exit status 1
+├── OverloadError       more is asked for than is worked on; says when to retry    exit status 1
+└── LateError           the caller has stopped waiting, or the time is over        exit status 1
 
 A message names the field, what was expected and what was found. gRPC status codes are chosen from these
 classes in one interceptor (`serving/`), exit statuses in one place (`forecast/cli/main.py`).
@@ -48,5 +53,33 @@ class IntegrityError(_FieldError):
     """Stored bytes are not what was written."""
 
 
+class PreconditionError(_FieldError):
+    """What it takes is not set up here; asking again changes nothing."""
+
+
 class BusyError(_FieldError):
-    """Somebody else holds what is needed."""
+    """Somebody else holds what is needed. `retry_s`: seconds after which to ask again, 0 where unknown."""
+
+    def __init__(self, field: str, *, expected: str, found: str, retry_s: float = 0.0) -> None:
+        super().__init__(field, expected=expected, found=found)
+        self.retry_s = retry_s
+
+
+class AccessError(_FieldError):
+    """The caller is not known."""
+
+
+class RoleError(_FieldError):
+    """The caller is known and may not do this."""
+
+
+class OverloadError(_FieldError):
+    """More is asked for than is worked on. `retry_s`: seconds after which asking again may succeed."""
+
+    def __init__(self, field: str, *, expected: str, found: str, retry_s: float = 1.0) -> None:
+        super().__init__(field, expected=expected, found=found)
+        self.retry_s = retry_s
+
+
+class LateError(_FieldError):
+    """The caller has stopped waiting, or the time that a call may take is over."""

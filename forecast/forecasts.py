@@ -6,11 +6,12 @@ Letters: S series, H horizon, Q quantile levels (`forecast.quantiles.LEVELS`), K
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from forecast.demand.panel import STEP, Period, SeriesKeys
+from forecast.demand.panel import STEP, Panel, Period, SeriesKeys
 from forecast.errors import InputError
 from forecast.quantiles import LEVELS
 
@@ -78,13 +79,46 @@ class Forecasts:
         return expand(self.mean_SH[rows], self.quantiles_SHQ[rows], self.ranks_SHK[rows])
 
 
-def expand(mean_SH: Floats, quantiles_SHQ: Floats, ranks_SHK: NDArray[np.uint8]) -> Floats:
-    """Compact scenarios (S, H), (S, H, Q), ranks (S, H, K) to demand (S, H, K) of mean mean_SH over K."""
-    values_SHK = quantiles_SHQ @ rank_weights(ranks_SHK.shape[2])
+class ForecastPart(NamedTuple):
+    """Forecasts of a run of neighbouring series, and the panel of these series that they continue."""
+
+    forecasts: Forecasts
+    panel: Panel
+
+
+def spread(mean_SH: Floats, quantiles_SHQ: Floats, n_scenarios: int) -> Floats:
+    """The K equally likely values of each marginal, (S, H, K), ascending; their mean over K is mean_SH."""
+    values_SHK: Floats = quantiles_SHQ @ rank_weights(n_scenarios)
     average_SH = values_SHK.mean(axis=2)
     factor_SH = np.divide(mean_SH, average_SH, out=np.ones_like(mean_SH), where=average_SH > 0)
-    joint_SHK = np.take_along_axis(values_SHK, ranks_SHK.astype(np.intp), axis=2)
     # Where every quantile is zero the mean is spread evenly: no scenario of a positive mean is all zero.
     shift_SH = np.where(average_SH > 0, 0.0, mean_SH).astype(np.float32)
-    result: Floats = joint_SHK * factor_SH[:, :, None] + shift_SH[:, :, None]
+    values_SHK *= factor_SH[:, :, None]
+    values_SHK += shift_SH[:, :, None]
+    return values_SHK
+
+
+def expand(mean_SH: Floats, quantiles_SHQ: Floats, ranks_SHK: NDArray[np.uint8]) -> Floats:
+    """Compact scenarios (S, H), (S, H, Q), ranks (S, H, K) to demand (S, H, K) of mean mean_SH over K."""
+    s, h, k = ranks_SHK.shape
+    values_SHK = spread(mean_SH, quantiles_SHQ, k)
+    # Taking from the flat array is four times as quick as take_along_axis, with the same result.
+    place_SHK = ranks_SHK + np.arange(0, s * h * k, k).reshape(s, h, 1)
+    joint_SHK: Floats = values_SHK.reshape(-1).take(place_SHK)
+    return joint_SHK
+
+
+def scenario_quantiles(scenarios_NHK: NDArray[np.float64]) -> Floats:
+    """(N, H, Q) quantiles at LEVELS of K equally likely values: rank r stands at (r + 0.5) / K, linear
+    between.
+
+    The inverse of how `Forecasts` spreads a marginal over its scenarios. Levels outside take the outermost
+    value.
+    """
+    n_scenarios = scenarios_NHK.shape[-1]
+    positions = (np.arange(n_scenarios) + 0.5) / n_scenarios
+    identity = np.eye(n_scenarios)
+    weights_KQ = np.stack([np.interp(LEVELS, positions, row) for row in identity])
+    quantiles_NHQ = np.sort(scenarios_NHK, axis=-1) @ weights_KQ
+    result: Floats = np.maximum.accumulate(quantiles_NHQ, axis=-1).astype(np.float32)
     return result

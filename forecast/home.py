@@ -43,6 +43,21 @@ class Home:
         return self.root / "serving.json"
 
     @property
+    def tokens_file(self) -> Path:
+        """Who may ask the server, with hashes of their tokens."""
+        return self.root / "tokens.json"
+
+    @property
+    def audit_file(self) -> Path:
+        """What was changed through the server and by whom, one JSON object a line."""
+        return self.root / "audit.jsonl"
+
+    @property
+    def rollbacks_file(self) -> Path:
+        """What was rolled back by whom and why, for the record and for the registry to follow."""
+        return self.root / "rollbacks.json"
+
+    @property
     def mlflow_db(self) -> Path:
         """MLflow's SQLite file."""
         return self.root / "mlflow" / "mlflow.db"

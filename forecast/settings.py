@@ -20,8 +20,10 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails
 
+from forecast.client_settings import ClientSettings
 from forecast.errors import UsageError
 from forecast.home import Home
+from forecast.serve_settings import ServeSettings
 
 
 def _known_zone(name: str) -> str:
@@ -94,13 +96,6 @@ class TrainingSettings(_Section):
         return None if self.devices == "auto" else self.devices
 
 
-class ServeSettings(_Section):
-    """`[serve]`: the gRPC server."""
-
-    host: str = Field(default="127.0.0.1", min_length=1, description="Address to listen on.")
-    port: int = Field(default=50051, ge=1, le=65535, description="Port to listen on.")
-
-
 class Settings(_Section):
     """All settings of an installation."""
 
@@ -108,13 +103,15 @@ class Settings(_Section):
     events: EventsSettings = EventsSettings()
     training: TrainingSettings = TrainingSettings()
     serve: ServeSettings = ServeSettings()
+    client: ClientSettings = ClientSettings()
 
 
-SECTIONS: dict[str, type[_Section]] = {
+SECTIONS: dict[str, type[BaseModel]] = {
     "demand": DemandSettings,
     "events": EventsSettings,
     "training": TrainingSettings,
     "serve": ServeSettings,
+    "client": ClientSettings,
 }
 
 

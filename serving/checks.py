@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 import unicodedata
+from bisect import bisect_left
+from collections.abc import Sequence
 from typing import Final, TypeVar
 
 from google.protobuf.message import DecodeError, Message
@@ -11,6 +13,7 @@ from surgecast.v1 import forecast_pb2
 
 from forecast.demand.panel import MAX_NAME
 from forecast.errors import InputError
+from forecast.quantiles import LEVELS
 
 M = TypeVar("M", bound=Message)
 
@@ -19,6 +22,9 @@ MAX_PAGE: Final = 1_000
 DEFAULT_PAGE: Final = 100
 MAX_LABELS: Final = 16
 MAX_VALUES: Final = 1_000
+MAX_GROUP_BY: Final = 4
+MAX_GROUPS: Final = 10_000
+MAX_SUMS: Final = 1_000_000
 MAX_REQUEST_BYTES: Final = 2 << 20
 """Enough for MAX_KEYS keys of full length in ASCII."""
 
@@ -51,7 +57,12 @@ def check_name(name: str, field: str) -> None:
 
 
 def check_horizon(
-    request: forecast_pb2.GetForecastRequest | forecast_pb2.BatchGetForecastsRequest, limit: int
+    request: forecast_pb2.GetForecastRequest
+    | forecast_pb2.BatchGetForecastsRequest
+    | forecast_pb2.SimulateScenarioRequest
+    | forecast_pb2.ForecastNewSeriesRequest
+    | forecast_pb2.ExportForecastsRequest,
+    limit: int,
 ) -> int:
     """Periods ahead: the whole horizon when absent."""
     if not request.HasField("horizon"):
@@ -92,6 +103,58 @@ def check_filter(wanted: forecast_pb2.SeriesFilter) -> None:
     least = wanted.minimum_recent_mean
     if not math.isfinite(least) or least < 0:
         raise InputError("filter.minimum_recent_mean", expected="a number of at least 0", found=str(least))
+
+
+def check_group_by(names: Sequence[str]) -> None:
+    """The names that series are grouped by; which there are is for `grouped` to say."""
+    if len(names) > MAX_GROUP_BY:
+        raise InputError("group_by", expected=f"at most {MAX_GROUP_BY} names", found=str(len(names)))
+    for n, name in enumerate(names):
+        check_name(name, f"group_by[{n}]")
+        if name in names[:n]:
+            raise InputError(f"group_by[{n}]", expected="each name once", found=f"{name!a} again")
+
+
+def check_sums(n_groups: int, n_sums: int) -> None:
+    """How many groups there are, and sums in time of each."""
+    if n_groups > MAX_GROUPS:
+        expected = f"at most {MAX_GROUPS:,} groups; a filter or another label makes fewer"
+        raise InputError("group_by", expected=expected, found=f"{n_groups:,}")
+    if n_groups * n_sums > MAX_SUMS:
+        expected = f"at most {MAX_SUMS:,} sums of all groups; longer periods or a shorter range make fewer"
+        raise InputError("group_by", expected=expected, found=f"{n_groups:,} groups of {n_sums:,} sums")
+
+
+def check_range(
+    wanted: forecast_pb2.TimeRange, starts: Sequence[int], step: int, field: str = "range"
+) -> tuple[int, int]:
+    """The first of the periods that start in a range, and the one after the last, as places in the horizon.
+
+    `starts` are the starts of the horizon's periods and `step` is their length, in seconds.
+    """
+    end = starts[-1] + step
+    first = bisect_left(starts, wanted.start_seconds) if wanted.HasField("start_seconds") else 0
+    last = bisect_left(starts, wanted.end_seconds) if wanted.HasField("end_seconds") else len(starts)
+    if first >= last:
+        found = f"{wanted.start_seconds if wanted.HasField('start_seconds') else starts[0]} up to "
+        found += f"{wanted.end_seconds if wanted.HasField('end_seconds') else end}"
+        expected = f"a start of one of the periods from {starts[0]} up to, without, {end}"
+        raise InputError(field, expected=expected, found=found)
+    return first, last
+
+
+def check_levels(wanted: Sequence[float]) -> list[int]:
+    """The places of quantile levels among `LEVELS`; all of them when none is named."""
+    places: list[int] = []
+    for n, level in enumerate(wanted):
+        place = next((q for q, known in enumerate(LEVELS) if math.isclose(level, known)), None)
+        if place is None:
+            known = ", ".join(str(level) for level in LEVELS)
+            raise InputError(f"levels[{n}]", expected=f"one of {known}", found=str(level))
+        if places and place <= places[-1]:
+            raise InputError(f"levels[{n}]", expected="a higher level than the one before", found=str(level))
+        places.append(place)
+    return places or list(range(len(LEVELS)))
 
 
 def check_order(order: int) -> int:

@@ -1,15 +1,18 @@
 """The fan of a forecast drawn with characters: readable without colour, nicer with it.
 
 ●  history    ━  median    ▓  80 % band    ░  95 % band    ┊  the origin    ★  an event's days
+○  the median as things are, beside that of a what-if
 """
 
 from __future__ import annotations
+
+from typing import Protocol
 
 import numpy as np
 from rich.text import Text
 
 from forecast.forecasts import Floats
-from serving.client import SeriesForecast
+from serving.client import EventSpan, Times
 
 WIDTH = 92
 HEIGHT = 16
@@ -23,11 +26,40 @@ _STYLES = {
     "┊": "bright_black",
     "★": "bold bright_red",
     "·": "red",
+    "○": "bold bright_green",
 }
 
 
-def draw_fan(forecast: SeriesForecast, *, width: int = WIDTH, colour: bool = True) -> Text:
-    """Draw the last periods of history and the horizon.
+class Fan(Protocol):
+    """What is drawn: a forecast of H periods after N of history (which may be none)."""
+
+    @property
+    def times(self) -> Times:
+        """Starts of the periods ahead (H,)."""
+
+    @property
+    def mean(self) -> Floats:
+        """Expected demand (H,), units."""
+
+    @property
+    def history_times(self) -> Times:
+        """Starts of the periods of history (N,)."""
+
+    @property
+    def history(self) -> Floats:
+        """Observed demand (N,), units; NaN where missing."""
+
+    @property
+    def events(self) -> tuple[EventSpan, ...]:
+        """What happens in these periods."""
+
+    def quantile(self, level: float) -> Floats:
+        """Demand (H,) at a level, units."""
+
+
+def draw_fan(forecast: Fan, *, beside: Fan | None = None, width: int = WIDTH, colour: bool = True) -> Text:
+    """Draw the last periods of history and the horizon; the median of `beside` too, a forecast of the same
+    periods.
 
     `width` columns of plot at most (at least one for each period ahead) and `HEIGHT` rows.
     """
@@ -36,18 +68,27 @@ def draw_fan(forecast: SeriesForecast, *, width: int = WIDTH, colour: bool = Tru
     n_history = max(0, min(len(forecast.history), width // columns - horizon - 1, 2 * horizon))
     history = forecast.history[len(forecast.history) - n_history :]
     bands = [forecast.quantile(level) for level in (0.025, 0.1, 0.5, 0.9, 0.975)]
-    top = _nice(float(np.nanmax(np.concatenate([history, bands[4], forecast.mean]), initial=0.0)))
+    before = beside.quantile(0.5) if beside is not None else bands[4][:0]
+    top = _nice(float(np.nanmax(np.concatenate([history, bands[4], forecast.mean, before]), initial=0.0)))
     grid = np.full((HEIGHT, (n_history + 1 + horizon) * columns), " ")
     _paint_history(grid, history, top, columns)
     grid[:, n_history * columns + columns // 2] = "┊"
     for h in range(horizon):
         left = (n_history + 1 + h) * columns
         _paint_period(grid[:, left : left + columns], [band[h] for band in bands], top)
+        if beside is not None:
+            grid[_row(float(before[h]), top), left + columns // 2] = "○"
     times = np.concatenate([forecast.history_times[len(forecast.history) - n_history :], forecast.times])
     lines = [_marks(forecast, times, n_history, columns)]
     lines += [f"{_axis(row, top):>8} ┤{''.join(cells)}" for row, cells in enumerate(grid)]
     lines += [f"{'':>8} └{'─' * grid.shape[1]}", _dates(times, n_history, columns)]
-    lines.append(f"{'':>8}  ● history  ━ median  ▓ 80 % band  ░ 95 % band  ★ event  · around an event")
+    legend = [
+        "● history" if n_history else "",
+        "○ median as things are" if beside is not None else "",
+        "━ median  ▓ 80 % band  ░ 95 % band",
+        "★ event  · around an event" if forecast.events else "",
+    ]
+    lines.append(f"{'':>8}  {'  '.join(part for part in legend if part)}")
     text = Text("\n".join(lines), no_wrap=True)
     if colour:
         for character, style in _STYLES.items():
@@ -69,7 +110,12 @@ def _row(value: float, top: float) -> int:
 
 
 def _axis(row: int, top: float) -> str:
-    return f"{top * (1 - row / (HEIGHT - 1)):,.3g}" if row % 3 == 0 else ""
+    value = top * (1 - row / (HEIGHT - 1))
+    if row % 3:
+        return ""
+    if value >= 1e6:
+        return f"{value / 1e6:,.3g}M"
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
 
 
 def _paint_history(
@@ -90,7 +136,7 @@ def _paint_period(
 
 
 def _marks(
-    forecast: SeriesForecast,
+    forecast: Fan,
     times: np.ndarray[tuple[int], np.dtype[np.datetime64]],
     n_history: int,
     columns: int,

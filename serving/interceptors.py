@@ -27,7 +27,8 @@ class ErrorInterceptor(grpc.ServerInterceptor):  # type: ignore[misc]  # grpc ha
         ends = handler.request_deserializer, handler.response_serializer
         if handler.unary_unary is not None:
             return grpc.unary_unary_rpc_method_handler(_translated(handler.unary_unary), *ends)
-        if handler.unary_stream is not None:
+        pushed = getattr(handler.unary_stream, "experimental_non_blocking", False)  # holds no thread
+        if handler.unary_stream is not None and not pushed:
             return grpc.unary_stream_rpc_method_handler(_pieces(handler.unary_stream), *ends)
         return handler
 

@@ -8,7 +8,7 @@ import numpy as np
 from rich.markup import escape
 
 from forecast.cli.output import Cell, console, print_table
-from serving.client import EventSpan, SeriesForecast
+from serving.client import EventSpan, ModelFacts, SeriesForecast
 from serving.fan import MARGIN, WIDTH, draw_fan
 
 NO_HISTORY: Final = (
@@ -35,7 +35,7 @@ def events_at(forecast: SeriesForecast, time: np.datetime64) -> list[EventSpan]:
 
 def print_report(forecast: SeriesForecast) -> None:
     """Print the table and draw the fan below it."""
-    key, source = forecast.key, forecast.source
+    key = forecast.key
     q = forecast.quantile
     bands = (q(0.1), q(0.9), q(0.025), q(0.975))
     rows: list[tuple[Cell, ...]] = []
@@ -58,21 +58,31 @@ def print_report(forecast: SeriesForecast) -> None:
         screen.print(NO_HISTORY, style="bold", highlight=False)
     width = min(WIDTH, screen.width - MARGIN)
     screen.print(draw_fan(forecast, width=width, colour=screen.is_terminal), highlight=False)
-    about = f"origin {time_text(source.origin)}, model {source.model_version}, snapshot {source.snapshot}"
-    screen.print(about, style="dim", markup=False)
+    screen.print(about_source(forecast.source), style="dim", markup=False)
 
 
-def as_dict(forecast: SeriesForecast) -> dict[str, object]:
-    """Everything about a forecast, for `--json`. Times are ISO 8601 without a zone."""
-    source = forecast.source
+def about_source(source: ModelFacts) -> str:
+    """Where an answer comes from, in a line."""
+    return f"origin {time_text(source.origin)}, model {source.model_version}, snapshot {source.snapshot}"
+
+
+def source_dict(source: ModelFacts) -> dict[str, object]:
+    """Where an answer comes from, for `--json`."""
     return {
-        "item": forecast.key.item,
-        "location": forecast.key.location,
-        "platform": forecast.key.platform,
         "model_version": source.model_version,
         "snapshot": source.snapshot,
         "origin": str(source.origin),
         "period_seconds": int(source.step // np.timedelta64(1, "s")),
+    }
+
+
+def as_dict(forecast: SeriesForecast) -> dict[str, object]:
+    """Everything about a forecast, for `--json`. Times are ISO 8601 without a zone."""
+    return {
+        "item": forecast.key.item,
+        "location": forecast.key.location,
+        "platform": forecast.key.platform,
+        **source_dict(forecast.source),
         "levels": forecast.levels,
         "times": [str(time) for time in forecast.times],
         "mean": forecast.mean,

@@ -1,4 +1,5 @@
-"""Protobuf bytes of `SeriesForecast`, joined from numpy rows without a Python object per number.
+"""Protobuf bytes of `SeriesForecast` and `AggregateGroup`, joined from numpy rows without a Python object per
+number.
 
 A packed field of floats is, on the wire, its tag, its length and the little-endian floats: exactly a row of a
 numpy array. Field numbers come from the generated descriptors. The tests compare with messages built the
@@ -40,8 +41,14 @@ _MEAN = _tag(forecast_pb2.SeriesForecast, "mean")
 _QUANTILES = _tag(forecast_pb2.SeriesForecast, "quantiles")
 _HISTORY = _tag(forecast_pb2.SeriesForecast, "history")
 _EVENTS = _tag(forecast_pb2.SeriesForecast, "events")
+_GROUP_MEAN = _tag(forecast_pb2.AggregateGroup, "mean")
+_GROUP_QUANTILES = _tag(forecast_pb2.AggregateGroup, "quantiles")
+_GROUPS = _tag(forecast_pb2.AggregateForecastResponse, "groups")
 ONE = _tag(forecast_pb2.GetForecastResponse, "forecast")
 MANY = _tag(forecast_pb2.BatchGetForecastsResponse, "forecasts")
+PAIR = _tag(forecast_pb2.SimulateScenarioResponse, "forecasts")
+BASELINE = _tag(forecast_pb2.ScenarioForecast, "baseline")
+CHANGED = _tag(forecast_pb2.ScenarioForecast, "changed")
 
 
 def field(tag: bytes, content: bytes) -> bytes:
@@ -68,7 +75,8 @@ def encode_forecasts(
     history_SN: Floats | None = None,
     events: list[bytes] | None = None,
 ) -> list[bytes]:
-    """`SeriesForecast` fields of S series under `tag` (ONE or MANY), of encoded keys, means and quantiles.
+    """`SeriesForecast` fields of S series under `tag` (ONE, MANY, BASELINE or CHANGED), of encoded keys,
+    means and quantiles.
 
     History and encoded events (of each series) are left out where they are None.
     """
@@ -96,6 +104,29 @@ def encode_forecasts(
         )
         answers.append(b"".join(parts))
     return answers
+
+
+def encode_groups(heads: list[bytes], mean_GT: Floats, quantiles_GTQ: Floats) -> list[bytes | memoryview]:
+    """The fields `groups` of an `AggregateForecastResponse`; heads are the groups' other fields, encoded."""
+    means, mean_size = _rows(mean_GT)
+    quantiles, quantile_size = _rows(
+        quantiles_GTQ.reshape(len(mean_GT), mean_GT.shape[1] * quantiles_GTQ.shape[2])
+    )
+    mean_head = _GROUP_MEAN + varint(mean_size)
+    quantile_head = _GROUP_QUANTILES + varint(quantile_size)
+    fixed = len(mean_head) + mean_size + len(quantile_head) + quantile_size
+    fields: list[bytes | memoryview] = []
+    for group, head in enumerate(heads):
+        fields += (
+            _GROUPS,
+            varint(fixed + len(head)),
+            head,
+            mean_head,
+            means[group * mean_size : (group + 1) * mean_size],
+            quantile_head,
+            quantiles[group * quantile_size : (group + 1) * quantile_size],
+        )
+    return fields
 
 
 def _rows(values_SN: NDArray[np.float32]) -> tuple[memoryview | bytes, int]:

@@ -46,7 +46,8 @@ HEAVY = (
     "matplotlib",
     "pydantic_settings",
 )
-LIGHT = ("forecast.cli", "forecast.errors", "forecast.home")
+SHARED = "serving.commands.options"
+LIGHT = ("forecast.cli", "forecast.errors", "forecast.home", SHARED)
 FILES = [path for room in ROOMS for path in sorted((ROOT / room).rglob("*.py"))]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 COMMANDS = sorted(
@@ -55,6 +56,7 @@ COMMANDS = sorted(
         for group in ("surgecast.commands", "surgecast.bench")
         for target in PROJECT["entry-points"].get(group, {}).values()
     }
+    | {SHARED}
 )
 
 

@@ -31,7 +31,7 @@ class TrainingConfig:
     stages: parts of training; each but the last sees the past up to a later origin and is scored on what
         follows. first_stage, last_stage: their shares of the budget.
     precision: of the matrix products of a training step; `auto` takes bf16 where the device multiplies it in
-        hardware. Sums, the loss, the weights and all forecasts stay in float32.
+        hardware, as scoring does. Sums, the last layer, the loss and the weights stay in float32.
     patience: validations without gain that end the first stage.
     devices: GPUs, or processes on the CPU, that share each batch; by default all GPUs that `device` means, or
         one process on the CPU.

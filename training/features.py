@@ -8,9 +8,10 @@ from dataclasses import replace
 from typing import Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from forecast.cli.output import say
-from forecast.demand.panel import Panel
+from forecast.demand.panel import Panel, SeriesKeys
 from forecast.errors import InputError
 from forecast.model.priors import check_likes, without_model, without_prior
 from forecast.model.schema import FeatureSchema
@@ -60,11 +61,11 @@ def check_events(panel: Panel, known: Sequence[str], horizon: int) -> None:
         say(f"phases without effect on the forecasts, because {reason}: {', '.join(lacking)}")
 
 
-def tell_new(panel: Panel) -> int:
+def tell_new(series: SeriesKeys, no_history_S: NDArray[np.bool_]) -> int:
     """Say on stderr which series have no demand at all, so that their forecasts lean on others; how many."""
-    rows = np.flatnonzero(panel.no_history_S)
+    rows = np.flatnonzero(no_history_S)
     if len(rows):
-        keys = panel.keys.select(rows[:3])
+        keys = series.select(rows[:3])
         named = [
             f"{i} at {x} on {p}" for i, x, p in zip(keys.item, keys.location, keys.platform, strict=True)
         ]

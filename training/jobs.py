@@ -37,7 +37,7 @@ from training.devices import tell_device
 from training.features import usable
 from training.fit import fit
 from training.records import EpochRecord
-from training.registry import CHAMPION, Registered, bundle_folder, register
+from training.registry import CHAMPION, Registered, bundle_folder, follow_rollback, register
 from training.tracking import Run
 
 MODEL_NAME = "surgecast"
@@ -175,6 +175,7 @@ def train(home: Home, job: TrainJob) -> Trained:
         origins_of(panel, job.horizon, job.plan)
     tell_device(job.training.device)
     name = f"train {_day(panel.origin)} {panel.n_series:,} series"
+    follow_rollback(home)
     with Run(home, name, tags={"job": "train"}) as run:
         _log_setting(run, panel, job.horizon, training, job.plan)
         report = run_backtest(run, panel, job.horizon, job.plan, training) if tested else None

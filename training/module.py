@@ -13,6 +13,7 @@ from torch.optim.swa_utils import AveragedModel
 
 from forecast.model.ensemble import Ensemble
 from forecast.model.losses import forecast_loss
+from forecast.model.precision import has_bf16
 from forecast.model.tensors import PanelTensors
 from forecast.model.windows import gather_examples
 from training.config import Precision, TrainingConfig
@@ -73,11 +74,7 @@ class SurgeModule(lightning.LightningModule):
 
 def use_bf16(precision: Precision, device: torch.device) -> bool:
     """Whether to multiply in bf16: asked for, or left open and the device has instructions for it."""
-    if precision != "auto":
-        return precision == "bf16"
-    if device.type == "cuda":
-        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
-    return device.type == "cpu" and bool(torch.cpu._is_avx512_bf16_supported())
+    return has_bf16(device) if precision == "auto" else precision == "bf16"
 
 
 def _warm_average(decay: float) -> Callable[..., None]:

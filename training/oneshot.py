@@ -104,7 +104,7 @@ def forecast_table(
     return {
         "out": out,
         "series": panel.n_series,
-        "no_history": tell_new(panel),
+        "no_history": tell_new(panel.keys, panel.no_history_S),
         "rows": rows.height,
         "origin": str(panel.origin),
         "period": panel.period,

@@ -10,9 +10,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from forecast.cli.output import say
 from forecast.errors import NotFoundError
 from forecast.home import Home
 from forecast.model.bundle import Bundle
+from forecast.snapshot.pointer import manifest_of
+from forecast.snapshot.rollback import open_rollback, reconcile
 from training.tracking import Run, connect
 
 if TYPE_CHECKING:
@@ -80,6 +83,22 @@ def find(home: Home, alias: str = CHAMPION) -> Registered:
         if error.error_code not in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
             raise
         raise missing from error
+
+
+def follow_rollback(home: Home) -> None:
+    """Let the alias `champion` follow a rollback at the server that is still in force, once, and say so."""
+    rollback = open_rollback(home)
+    if rollback is None:
+        return
+    bundle_id = manifest_of(home, rollback.snapshot).bundle_id
+    version = version_of(home, bundle_id)
+    about = f"rolled back to {rollback.snapshot} by {rollback.who} ({rollback.why})"
+    if version:
+        connect(home).set_registered_model_alias(MODEL, CHAMPION, version)
+        say(f"champion: version {version}, for the server was {about}")
+    else:
+        say(f"champion: unchanged; the server was {about}, whose bundle {bundle_id} is not registered")
+    reconcile(home)
 
 
 def version_of(home: Home, bundle_id: str) -> str:

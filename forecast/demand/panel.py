@@ -43,8 +43,8 @@ class SeriesKeys:
     def __len__(self) -> int:
         return len(self.item)
 
-    def select(self, rows: NDArray[np.intp]) -> SeriesKeys:
-        """The keys of some rows."""
+    def select(self, rows: NDArray[np.intp] | slice) -> SeriesKeys:
+        """The keys of some rows; of a slice not copied."""
         return SeriesKeys(item=self.item[rows], location=self.location[rows], platform=self.platform[rows])
 
 
@@ -159,8 +159,8 @@ class Panel:
         stock = None if self.stocked_out_ST is None else self.stocked_out_ST[:, :n_periods]
         return replace(self, demand_ST=self.demand_ST[:, :n_periods], stocked_out_ST=stock)
 
-    def select(self, rows: NDArray[np.intp]) -> Panel:
-        """The panel of some series."""
+    def select(self, rows: NDArray[np.intp] | slice) -> Panel:
+        """The panel of some series; of a slice nothing is copied."""
         return replace(
             self,
             keys=self.keys.select(rows),

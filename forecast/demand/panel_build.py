@@ -1,4 +1,5 @@
-"""From the store to the panel: rows stream from Parquet and are scattered into dense arrays.
+"""From the store to the panel: rows stream from Parquet and are scattered into dense arrays, of all series or
+of a run of neighbouring ones.
 
 Letters: S series, T observed periods, P periods with known features, L periods of the event grid.
 """
@@ -6,7 +7,7 @@ Letters: S series, T observed periods, P periods with known features, L periods 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 import numpy as np
@@ -17,7 +18,8 @@ from forecast.demand.events.calendars import load_events
 from forecast.demand.events.grid import event_grid
 from forecast.demand.incoming import STEP_US
 from forecast.demand.panel import EventGrid, Floats, Panel, Period, SeriesKeys
-from forecast.demand.store import DemandStore, store_period
+from forecast.demand.shards import PanelShards, cut, series_bytes, without_numbers
+from forecast.demand.store import KEYS, DemandStore, store_period
 from forecast.errors import InputError, IntegrityError, NotFoundError
 from forecast.home import Home
 from forecast.settings import load_settings
@@ -50,8 +52,12 @@ class _Axis:
 
 @dataclass(frozen=True, kw_only=True)
 class _Dense:
-    """The arrays that fill up. first_S: index of a series' first order line, beyond T where it has none."""
+    """The arrays of the series from number `first` on, as they fill up.
 
+    first_S: index of a series' first order line, beyond T where it has none.
+    """
+
+    first: int
     demand_ST: Floats
     stock_ST: Floats | None
     known: dict[str, Floats]
@@ -61,7 +67,19 @@ class _Dense:
 def load_panel(
     home: Home, *, cutoff: np.datetime64 | None = None, horizon: int = 0, version: str | None = None
 ) -> Panel:
-    """The panel of a home's demand with the events of its calendars; arguments as for `build_panel`."""
+    """The panel of a home's demand with the events of its calendars; arguments as for `PanelReader`."""
+    store = DemandStore(home.demand_dir, version=version)
+    return PanelReader(store, _calendars(home), cutoff=cutoff, horizon=horizon).read()
+
+
+def load_shards(home: Home, *, cutoff: np.datetime64 | None = None, horizon: int = 0) -> PanelShards:
+    """The same panel in runs of series that are read when they are asked for, as of one version of the
+    store."""
+    reader = PanelReader(DemandStore(home.demand_dir), _calendars(home), cutoff=cutoff, horizon=horizon)
+    return reader.shards()
+
+
+def _calendars(home: Home) -> Grid:
     settings = load_settings(home)
 
     def grid(keys: SeriesKeys, period: Period, start: np.datetime64, n_periods: int) -> EventGrid:
@@ -71,13 +89,18 @@ def load_panel(
         )
         return event_grid(events, keys, period, start, n_periods)
 
-    return build_panel(DemandStore(home.demand_dir, version=version), grid, cutoff=cutoff, horizon=horizon)
+    return grid
 
 
 def build_panel(
     store: DemandStore, grid: Grid, *, cutoff: np.datetime64 | None = None, horizon: int = 0
 ) -> Panel:
-    """All series of a store.
+    """All series of a store; arguments and errors as of `PanelReader`."""
+    return PanelReader(store, grid, cutoff=cutoff, horizon=horizon).read()
+
+
+class PanelReader:
+    """Reads the series of a store, all or some, as of the version that is the newest when it is made.
 
     cutoff: the last period whose demand may be seen (any moment in it); the last with demand when None. Up to
     BEYOND periods after the last demand are missing.
@@ -85,41 +108,86 @@ def build_panel(
     were given.
     Order lines: a period without a line is zero from the series' first line to the end of the import, for
     locations and platforms that the import has seen. Tables: a period without a row is missing.
-    Raises NotFoundError for an empty store, InputError for a cutoff outside the demand.
+    Raises NotFoundError for an empty store, InputError for a cutoff outside the demand, here; IntegrityError
+    where the store is damaged, here or when it is read.
     """
-    ledger = store.ledger()
-    if ledger.is_empty():
-        raise NotFoundError("demand store", expected="imported demand", found=f"none in {store.folder}")
-    period = store_period(ledger)
-    axis = _axis(ledger, STEP_US[period], cutoff)
-    series = store.series()
-    n = series.height
-    dense = _Dense(
-        demand_ST=_missing(n, axis.n_observed),
-        stock_ST=_missing(n, axis.n_observed) if ledger["stock"].any() else None,
-        known={name: _missing(n, axis.n_known) for name in _known(ledger)},
-        first_S=np.full(n, axis.n_known, dtype=np.intp),
-    )
-    _fill(store, axis, dense, series)
-    keys = SeriesKeys(
-        item=_strings(series["item"]),
-        location=_strings(series["location"]),
-        platform=_strings(series["platform"]),
-    )
-    start = np.datetime64(axis.start, "s")
-    statics = [name for name in series.columns if name not in ("series", "item", "location", "platform")]
-    reach = max(axis.n_known, axis.n_observed + horizon) + BEYOND
-    return Panel(
-        period=period,
-        start=start,
-        keys=keys,
-        demand_ST=dense.demand_ST,
-        stocked_out_ST=dense.stock_ST,
-        known=dense.known,
-        statics={name: _strings(series[name]) for name in statics},
-        events=grid(keys, period, start, reach),
-        data_version=store.version,
-    )
+
+    def __init__(
+        self, store: DemandStore, grid: Grid, *, cutoff: np.datetime64 | None = None, horizon: int = 0
+    ) -> None:
+        self._ledger = store.ledger()
+        if self._ledger.is_empty():
+            raise NotFoundError("demand store", expected="imported demand", found=f"none in {store.folder}")
+        self._store = DemandStore(store.folder, version=str(self._ledger.height))
+        period = store_period(self._ledger)
+        self._axis = axis = _axis(self._ledger, STEP_US[period], cutoff)
+        self._series = self._store.series()
+        self._stock = bool(self._ledger["stock"].any())
+        self._opened: dict[int, NDArray[np.intp]] = {}
+        n_known = dict.fromkeys(_known(self._ledger), axis.n_known)
+        self._series_bytes = series_bytes(axis.n_observed, n_known, stock=self._stock)
+        demand_ST, known = without_numbers((self._series.height, axis.n_observed), n_known)
+        keys = SeriesKeys(**{name: _strings(self._series[name]) for name in KEYS})
+        statics = [name for name in self._series.columns if name not in ("series", *KEYS)]
+        start = np.datetime64(axis.start, "s")
+        reach = max(axis.n_known, axis.n_observed + horizon) + BEYOND
+        self.outline = Panel(
+            period=period,
+            start=start,
+            keys=keys,
+            demand_ST=demand_ST,
+            known=known,
+            statics={name: _strings(self._series[name]) for name in statics},
+            events=grid(keys, period, start, reach),
+            data_version=self._store.version,
+        )
+
+    def shards(self) -> PanelShards:
+        """All series, in runs."""
+        return PanelShards(self.outline, self.read, cut(self.outline.n_series, self._series_bytes))
+
+    def read(self, rows: slice = slice(None)) -> Panel:
+        """The panel of the series `rows`, all where nothing is said."""
+        rows = slice(*rows.indices(self.outline.n_series)[:2])
+        n, axis = rows.stop - rows.start, self._axis
+        dense = _Dense(
+            first=rows.start,
+            demand_ST=_missing(n, axis.n_observed),
+            stock_ST=_missing(n, axis.n_observed) if self._stock else None,
+            known={name: _missing(n, axis.n_known) for name in self.outline.known},
+            first_S=np.full(n, axis.n_known, dtype=np.intp),
+        )
+        try:
+            for row in self._ledger.iter_rows(named=True):
+                _scatter(self._store, row, axis, dense)
+            for row in self._ledger.filter(pl.col("kind") == "orders").iter_rows(named=True):
+                _fill_zeros(axis, dense, self._opened_in(row)[rows], row["last"])
+        except (pl.exceptions.PolarsError, OSError) as error:
+            found = str(error).splitlines()[0]
+            raise IntegrityError("demand store", expected="readable Parquet files", found=found) from error
+        return replace(
+            self.outline.select(rows),
+            demand_ST=dense.demand_ST,
+            stocked_out_ST=dense.stock_ST,
+            known=dense.known,
+        )
+
+    def _opened_in(self, row: dict[str, object]) -> NDArray[np.intp]:
+        """(S,) the period of the first line that an import of order lines has of each series' location and
+        platform, beyond T where it has none. Read once."""
+        number, place = _number(row["import"]), ["location", "platform"]
+        if number not in self._opened:
+            spans = (
+                pl.scan_parquet(self._store.demand_files(number))
+                .filter(pl.col("demand").is_not_null())
+                .join(self._series.lazy().select("series", *place), on="series")
+                .group_by(place)
+                .agg(self._axis.column().min().alias("open"))
+                .collect()
+            )
+            opened = self._series.join(spans, on=place, how="left", maintain_order="left")["open"]
+            self._opened[number] = opened.fill_null(self._axis.n_known).to_numpy()
+        return self._opened[number]
 
 
 def _axis(ledger: pl.DataFrame, step_us: int, cutoff: np.datetime64 | None) -> _Axis:
@@ -149,28 +217,17 @@ def _strings(column: pl.Series) -> NDArray[np.str_]:
     return column.to_numpy().astype(np.str_)
 
 
-def _fill(store: DemandStore, axis: _Axis, dense: _Dense, series: pl.DataFrame) -> None:
-    """All imports, oldest first, then the zeros between order lines. Raises IntegrityError when damaged."""
-    ledger = store.ledger()
-    try:
-        for row in ledger.iter_rows(named=True):
-            _scatter(store, row, axis, dense)
-        for row in ledger.filter(pl.col("kind") == "orders").iter_rows(named=True):
-            _fill_zeros(store, row, axis, dense, series)
-    except (pl.exceptions.PolarsError, OSError) as error:
-        found = str(error).splitlines()[0]
-        raise IntegrityError("demand store", expected="readable Parquet files", found=found) from error
-
-
 def _scatter(store: DemandStore, row: dict[str, object], axis: _Axis, dense: _Dense) -> None:
     """Put the rows of one import into the arrays: sums of order lines add up, table rows replace."""
     known = [name for name in dense.known if name in _names(row["known"])]
     orders = row["kind"] == "orders"
     columns = ["series", "demand", *(["stocked_out"] if dense.stock_ST is not None else []), *known]
     files = store.demand_files(_number(row["import"]))
-    frame = pl.scan_parquet(files).select(*columns, axis.column().alias("t"))
+    last = dense.first + len(dense.demand_ST) - 1
+    mine = pl.col("series").is_between(dense.first, last)
+    frame = pl.scan_parquet(files).filter(mine).select(*columns, axis.column().alias("t"))
     for batch in frame.collect_batches(chunk_size=BATCH, maintain_order=False):
-        s, t = batch["series"].to_numpy(), batch["t"].to_numpy()
+        s, t = batch["series"].to_numpy() - dense.first, batch["t"].to_numpy()
         demand = batch["demand"].to_numpy()
         seen = (t >= 0) & (t < axis.n_observed) & ~np.isnan(demand)
         at = (s[seen], t[seen])
@@ -191,24 +248,11 @@ def _assign(values_SP: Floats, s: NDArray[np.int32], t: NDArray[np.int64], value
     values_SP[s[inside], t[inside]] = values[inside]
 
 
-def _fill_zeros(
-    store: DemandStore, row: dict[str, object], axis: _Axis, dense: _Dense, series: pl.DataFrame
-) -> None:
+def _fill_zeros(axis: _Axis, dense: _Dense, opened_S: NDArray[np.intp], last: object) -> None:
     """No line is no demand: from the first line of the location (in this import) and of the series on."""
-    number, last = _number(row["import"]), row["last"]
     if not isinstance(last, datetime):
         raise InputError("imports", expected="a last period", found=repr(last))
-    place = ["location", "platform"]
-    spans = (
-        pl.scan_parquet(store.demand_files(number))
-        .filter(pl.col("demand").is_not_null())
-        .join(series.lazy().select("series", *place), on="series")
-        .group_by(place)
-        .agg(axis.column().min().alias("open"))
-        .collect()
-    )
-    opened = series.join(spans, on=place, how="left", maintain_order="left")["open"].fill_null(axis.n_known)
-    begin_S = np.maximum(opened.to_numpy(), dense.first_S)
+    begin_S = np.maximum(opened_S, dense.first_S)
     stop = min(axis.index(last) + 1, axis.n_observed)
     begin = int(begin_S.min(initial=stop))
     window_ST = dense.demand_ST[:, begin:stop]

@@ -6,7 +6,7 @@ Letters: S series, T observed periods, P = T + horizon, E event channels, N cate
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from forecast.demand.events.calendars import occurrences
 from forecast.demand.events.grid import event_grid
 from forecast.demand.panel import STEP, EventGrid, Floats, Panel, Period, SeriesKeys
+from forecast.demand.shards import PanelShards, cut, series_bytes, without_numbers
 from forecast.errors import InputError
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
 BLOCK: Final = 5_000
 """Series simulated at once: bounds the memory beside the result. Another number gives other data."""
+KNOWN: Final = ("price", "discount")
 STRONGEST: Final = 3.0
 """Event intensity at which a day's demand reaches the full surge of its category."""
 WEEKDAY: Final = np.array([0.9, 0.85, 0.85, 0.9, 1.05, 1.3, 1.15])
@@ -106,36 +108,77 @@ class _Block:
 
 def simulate(config: SimulationConfig) -> Simulation:
     """Simulate a panel; the same configuration gives the same numbers."""
-    n_known = config.n_periods + config.horizon
-    keys, city_S, category_S = _keys(config)
-    events = _events(config, keys)
-    world = _world(config, events)
-    blocks = [
-        _block(config, world, category_S[first : first + BLOCK], np.random.default_rng([config.seed, first]))
-        for first in range(0, config.n_series, BLOCK)
-    ]
-    panel = Panel(
-        period=config.period,
-        start=np.datetime64(config.start, "s"),
-        keys=keys,
-        demand_ST=np.concatenate([block.sales_BT for block in blocks]),
-        stocked_out_ST=np.concatenate([block.stocked_out_BT for block in blocks]),
-        known={
-            "price": np.concatenate([block.price_BP for block in blocks]),
-            "discount": np.concatenate([block.discount_BP for block in blocks]),
-        },
-        statics={
-            "category": np.char.mod("category-%02d", category_S),
-            "city": np.char.mod("city-%02d", city_S),
-        },
-        events=events,
-        data_version=f"simulated-{config.seed}-{config.n_series}x{n_known}",
-    )
+    source = _Source(config)
+    blocks = source.blocks(slice(0, config.n_series))
     return Simulation(
-        panel=panel,
+        panel=source.panel(slice(0, config.n_series), blocks),
         demand_ST=np.concatenate([block.demand_BT for block in blocks]),
         rate_SP=np.concatenate([block.rate_BP for block in blocks]),
     )
+
+
+def simulated_shards(config: SimulationConfig) -> PanelShards:
+    """The panel of `simulate`, in runs of series that are simulated each time they are asked for."""
+    source = _Source(config)
+    n_bytes = series_bytes(config.n_periods, dict.fromkeys(KNOWN, source.n_known), stock=True)
+    return PanelShards(
+        source.outline, lambda rows: source.panel(rows, source.blocks(rows)), cut(config.n_series, n_bytes)
+    )
+
+
+class _Source:
+    """Blocks of series; the last one made is kept, as two runs of series may share it."""
+
+    def __init__(self, config: SimulationConfig) -> None:
+        self.n_known = config.n_periods + config.horizon
+        keys, city_S, self._category_S = _keys(config)
+        events = _events(config, keys)
+        self._config, self._world = config, _world(config, events)
+        self._last: tuple[int, _Block] | None = None
+        demand_ST, known = without_numbers(
+            (config.n_series, config.n_periods), dict.fromkeys(KNOWN, self.n_known)
+        )
+        self.outline = Panel(
+            period=config.period,
+            start=np.datetime64(config.start, "s"),
+            keys=keys,
+            demand_ST=demand_ST,
+            known=known,
+            statics={
+                "category": np.char.mod("category-%02d", self._category_S),
+                "city": np.char.mod("city-%02d", city_S),
+            },
+            events=events,
+            data_version=f"simulated-{config.seed}-{config.n_series}x{self.n_known}",
+        )
+
+    def blocks(self, rows: slice) -> list[_Block]:
+        """What was simulated of the series `rows`, a block or a part of one each."""
+        starts = range(rows.start // BLOCK * BLOCK, rows.stop, BLOCK)
+        return [_part(self._block(n), max(rows.start - n, 0), rows.stop - n) for n in starts]
+
+    def panel(self, rows: slice, blocks: list[_Block]) -> Panel:
+        """The panel of the series `rows`."""
+        return replace(
+            self.outline.select(rows),
+            demand_ST=np.concatenate([block.sales_BT for block in blocks]),
+            stocked_out_ST=np.concatenate([block.stocked_out_BT for block in blocks]),
+            known={
+                "price": np.concatenate([block.price_BP for block in blocks]),
+                "discount": np.concatenate([block.discount_BP for block in blocks]),
+            },
+        )
+
+    def _block(self, first: int) -> _Block:
+        if self._last is None or self._last[0] != first:
+            rng = np.random.default_rng([self._config.seed, first])
+            category_B = self._category_S[first : first + BLOCK]
+            self._last = (first, _block(self._config, self._world, category_B, rng))
+        return self._last[1]
+
+
+def _part(block: _Block, first: int, end: int) -> _Block:
+    return _Block(**{name: values[first:end] for name, values in vars(block).items()})
 
 
 def _keys(config: SimulationConfig) -> tuple[SeriesKeys, NDArray[np.int64], NDArray[np.int64]]:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from forecast.demand.panel import Floats, Panel
 from forecast.errors import InputError
-from forecast.forecasts import Forecasts
+from forecast.forecasts import Forecasts, scenario_quantiles
 from forecast.quantiles import LEVELS
 
 Doubles = NDArray[np.float64]
@@ -149,22 +149,6 @@ def aggregate(forecasts: Forecasts, hierarchy: M5Hierarchy) -> tuple[LevelForeca
             hierarchy.levels, hierarchy.totals(forecasts.mean_SH), quantiles, strict=True
         )
     )
-
-
-def scenario_quantiles(scenarios_NHK: Doubles) -> Floats:
-    """(N, H, Q) quantiles at LEVELS of K equally likely values: rank r stands at (r + 0.5) / K, linear
-    between.
-
-    The inverse of how `Forecasts` spreads a marginal over its scenarios. Levels outside take the outermost
-    value.
-    """
-    n_scenarios = scenarios_NHK.shape[-1]
-    positions = (np.arange(n_scenarios) + 0.5) / n_scenarios
-    identity = np.eye(n_scenarios)
-    weights_KQ = np.stack([np.interp(LEVELS, positions, row) for row in identity])
-    quantiles_NHQ = np.sort(scenarios_NHK, axis=-1) @ weights_KQ
-    result: Floats = np.maximum.accumulate(quantiles_NHQ, axis=-1).astype(np.float32)
-    return result
 
 
 def group_sum(values_SX: NDArray[np.floating], group_S: Index, n_groups: int) -> Doubles:

@@ -13,9 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from forecast.demand.panel import Floats, Panel
-from forecast.evaluation.m5_hierarchy import group_sum, scenario_quantiles
+from forecast.evaluation.m5_hierarchy import group_sum
 from forecast.evaluation.metrics import Doubles, Mask, Pit, pit_bounds
-from forecast.forecasts import Forecasts
+from forecast.forecasts import Forecasts, scenario_quantiles
 
 Index = NDArray[np.intp]
 TOTAL: Final[str] = "total"

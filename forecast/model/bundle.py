@@ -15,14 +15,16 @@ import shutil
 import tempfile
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Final, Self
 
 import numpy as np
 from numpy.typing import NDArray
+from safetensors.numpy import save as save_arrays
 from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
-from torch import Tensor, from_numpy
+from torch import Tensor
 
 from forecast.demand.panel import SeriesKeys
 from forecast.errors import IntegrityError, NotFoundError
@@ -30,6 +32,7 @@ from forecast.model.config import ModelConfig
 from forecast.model.schema import FeatureSchema
 
 FORMAT: Final = 1
+RANKS: Final = "ranks_SHK"
 FILES: Final = ("weights.safetensors", "coupling.safetensors", "series.json")
 
 
@@ -37,7 +40,8 @@ FILES: Final = ("weights.safetensors", "coupling.safetensors", "series.json")
 class Bundle:
     """A trained model and all that is needed to score with it.
 
-    weights: parameters by name. ranks_SHK: joint scenarios of the training series, rows as `keys`.
+    weights: parameters by name. ranks_SHK: joint scenarios of the training series, rows as `keys`; of a
+    bundle that was loaded they are mapped from its file, so that only rows that are asked for take memory.
     facts: what a person wants to know of it (origin, data version, series, steps, seed ...); plain values.
     """
 
@@ -48,10 +52,10 @@ class Bundle:
     keys: SeriesKeys
     facts: Mapping[str, str | int | float]
 
-    @property
+    @cached_property
     def bundle_id(self) -> str:
         """The first 16 hexadecimal digits of the SHA-256 of its manifest."""
-        return _manifest(self)[1]
+        return _identifier(_manifest(self)[0])
 
     def save(self, folder: Path) -> None:
         """Write the bundle as `folder`, whole or not at all; a folder that is there already stays as it
@@ -59,7 +63,7 @@ class Bundle:
         if folder.exists():
             return
         folder.parent.mkdir(parents=True, exist_ok=True)
-        manifest, _, contents = _manifest(self)
+        manifest, contents = _manifest(self)
         temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
         try:
             for name, data in {**contents, "bundle.json": manifest}.items():
@@ -81,7 +85,8 @@ class Bundle:
             written.
         """
         try:
-            manifest = json.loads((folder / "bundle.json").read_bytes())
+            data = (folder / "bundle.json").read_bytes()
+            manifest = json.loads(data)
         except FileNotFoundError:
             raise NotFoundError("bundle", expected=f"a bundle in {folder}", found="no bundle.json") from None
         except ValueError as error:
@@ -90,26 +95,29 @@ class Bundle:
             raise IntegrityError(
                 "bundle.json format", expected=str(FORMAT), found=str(manifest.get("format"))
             )
-        contents = {name: _read_verified(folder / name, manifest["sha256"][name]) for name in FILES}
-        keys = json.loads(contents["series.json"])
-        return cls(
+        for name in FILES:
+            _verify(folder / name, manifest["sha256"][name])
+        keys = json.loads((folder / "series.json").read_bytes())
+        bundle = cls(
             config=ModelConfig(**manifest["config"]),
             schema=FeatureSchema.from_dict(manifest["schema"]),
-            weights=load_tensors(contents["weights.safetensors"]),
-            ranks_SHK=load_tensors(contents["coupling.safetensors"])["ranks_SHK"].numpy(),
+            weights=load_tensors((folder / "weights.safetensors").read_bytes()),
+            ranks_SHK=_map_ranks(folder / "coupling.safetensors"),
             keys=SeriesKeys(**{name: np.asarray(values, dtype=np.str_) for name, values in keys.items()}),
             facts=manifest["facts"],
         )
+        vars(bundle)["bundle_id"] = _identifier(
+            data
+        )  # what `bundle_id` would find, at the cost of writing it
+        return bundle
 
 
-def _manifest(bundle: Bundle) -> tuple[bytes, str, dict[str, bytes]]:
-    """The manifest's bytes, the id, and the other files' bytes."""
+def _manifest(bundle: Bundle) -> tuple[bytes, dict[str, bytes]]:
+    """The manifest's bytes, and the other files' bytes."""
     keys = {name: getattr(bundle.keys, name).tolist() for name in ("item", "location", "platform")}
     contents = {
         "weights.safetensors": save_tensors({k: v.cpu().contiguous() for k, v in bundle.weights.items()}),
-        "coupling.safetensors": save_tensors(
-            {"ranks_SHK": from_numpy(np.ascontiguousarray(bundle.ranks_SHK))}
-        ),
+        "coupling.safetensors": save_arrays({RANKS: np.ascontiguousarray(bundle.ranks_SHK)}),
         "series.json": json.dumps(keys).encode(),
     }
     manifest: dict[str, Any] = {
@@ -119,16 +127,31 @@ def _manifest(bundle: Bundle) -> tuple[bytes, str, dict[str, bytes]]:
         "facts": dict(bundle.facts),
         "sha256": {name: hashlib.sha256(data).hexdigest() for name, data in contents.items()},
     }
-    data = json.dumps(manifest, indent=2, sort_keys=True).encode()
-    return data, hashlib.sha256(data).hexdigest()[:16], contents
+    return json.dumps(manifest, indent=2, sort_keys=True).encode(), contents
 
 
-def _read_verified(path: Path, expected: str) -> bytes:
+def _identifier(manifest: bytes) -> str:
+    return hashlib.sha256(manifest).hexdigest()[:16]
+
+
+def _verify(path: Path, expected: str) -> None:
+    """Read a file once, a little at a time. Raises IntegrityError where it is not what was written."""
     try:
-        data = path.read_bytes()
+        with path.open("rb") as file:
+            found = hashlib.file_digest(file, "sha256").hexdigest()
     except FileNotFoundError:
         raise IntegrityError(str(path), expected="a file of the bundle", found="no such file") from None
-    found = hashlib.sha256(data).hexdigest()
     if found != expected:
         raise IntegrityError(str(path), expected=f"SHA-256 {expected}", found=found)
-    return data
+
+
+def _map_ranks(path: Path) -> NDArray[np.uint8]:
+    """The ranks in a file that was verified, mapped: a safetensors file is the length of its header (8 bytes,
+    little-endian), the header in JSON, and the tensors' bytes."""
+    with path.open("rb") as file:
+        n_header = int.from_bytes(file.read(8), "little")
+        entry = json.loads(file.read(n_header))[RANKS]
+    offset = 8 + n_header + entry["data_offsets"][0]
+    if 0 in entry["shape"]:  # nothing can be mapped
+        return np.zeros(entry["shape"], np.uint8)
+    return np.memmap(path, np.uint8, "r", offset=offset, shape=tuple(entry["shape"]))

@@ -6,6 +6,8 @@ panel.
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -43,8 +45,22 @@ def _waves(phase: NDArray[np.float64], n: int) -> NDArray[np.float64]:
     return np.concatenate([np.sin(angles), np.cos(angles)], axis=1)
 
 
+class Moved(NamedTuple):
+    """Events that stand at other days than they were given for: the runs of channel e that begin in period
+    `first` or later stand `by_E[e]` periods later."""
+
+    first: int
+    by_E: NDArray[np.int64]
+
+
 def analog_periods(
-    events_GLE: Floats, *, least: int, year: int, reach: int, borrowed_GLE: Floats | None = None
+    events_GLE: Floats,
+    *,
+    least: int,
+    year: int,
+    reach: int,
+    borrowed_GLE: Floats | None = None,
+    moved: Moved | None = None,
 ) -> NDArray[np.int64]:
     """(G, L) index of the past period most like each period: the same place around the same event last time,
     else a year before.
@@ -55,13 +71,16 @@ def analog_periods(
 
     borrowed_GLE: events of other kinds, at the channels of the kinds that they are like: the periods around
     one resemble those around the last event of that kind, at whatever time of the year it was.
+
+    moved: events that were moved keep the one before them that they had where they stood.
     """
     n_groups, n, n_events = events_GLE.shape
     result = np.tile(np.arange(n) - year, (n_groups, 1))
     for g in range(n_groups):
         best = np.full(n, np.inf)
         for e in range(n_events):
-            _follow_event(events_GLE[g, :, e], result[g], best, least, year, reach)
+            shift = (n, 0) if moved is None else (moved.first, int(moved.by_E[e]))
+            _follow_event(events_GLE[g, :, e], result[g], best, (least, year, reach), shift)
             if borrowed_GLE is not None:
                 _follow_like(events_GLE[g, :, e], borrowed_GLE[g, :, e], result[g], best, least, reach)
     result[result < 0] = -1
@@ -72,15 +91,19 @@ def _follow_event(
     strength_L: Floats,
     analog_L: NDArray[np.int64],
     best_L: NDArray[np.float64],
-    least: int,
-    year: int,
-    reach: int,
+    spans: tuple[int, int, int],
+    moved: tuple[int, int],
 ) -> None:
-    """Point the periods around each occurrence to the same place around the one before (in place)."""
+    """Point the periods around each occurrence to the same place around the one before (in place).
+
+    spans: least, year and reach. moved: from which period on occurrences were moved, and by how much.
+    """
+    (least, year, reach), (moved_from, by) = spans, moved
     starts, ends = _runs(strength_L)
     for i in range(1, len(starts)):
         gap = starts[i] - starts[i - 1]
-        if gap < least or abs(gap - year) > 0.15 * year:
+        given = gap - by if starts[i] >= moved_from else gap
+        if gap < least or abs(given - year) > 0.15 * year:
             continue
         _point_back(strength_L, (starts[i], ends[i]), gap, analog_L, best_L, reach)
 

@@ -45,6 +45,7 @@ from forecast.model.calendar import cycle_columns
 from forecast.model.forecaster import SCORING_BATCH, Forecaster
 from forecast.model.priors import prior_lift
 from forecast.model.tensors import PanelTensors, build_tensors
+from forecast.model.usual import WEEK, usual_memory, whole_weeks
 from forecast.model.windows import Windows, gather_windows
 
 Doubles = NDArray[np.float64]
@@ -54,7 +55,6 @@ WEEKDAY: Final[dict[Period, str]] = {"hour": "weekday and hour", "day": "weekday
 SEASON: Final = "season"
 EVENT: Final = "event"
 STOCK: Final = "stock-out"
-WEEK: Final[dict[Period, int]] = {"hour": 168, "day": 7, "week": 1}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -137,10 +137,7 @@ class _Ablation:
         self.row_R = torch.as_tensor(np.asarray(rows, dtype=np.int64), device=forecaster.device)
         self.names = part_names(panel.period, [feature.name for feature in schema.known])
         span = min(self.config.scale * self.config.patch, panel.n_periods)
-        week = WEEK[panel.period]
-        self.whole_weeks = (
-            max(min(self.config.scale, self.config.context) * self.config.patch // week, 1) * week
-        )
+        self.whole_weeks = whole_weeks(self.config)
         recent = slice(panel.n_periods - span, panel.n_periods)
         known = [np.isfinite(panel.known[feature.name][rows, recent]) for feature in schema.known]
         there_RDF = torch.from_numpy(np.stack(known, axis=2)) if known else torch.ones(len(rows), span, 0)
@@ -199,22 +196,8 @@ class _Ablation:
             if name not in on:
                 known_BDF[:, -h:, f] = usual_BF[:, f, None]
         off_BH = (eventful_BH & (EVENT not in on)) | (~eventful_BH & (SEASON not in on))
-        analogs = {
-            name: self._usual_analog(getattr(windows, name), off_BH)
-            for name in Windows._fields
-            if name.startswith("analog_")
-        }
-        return windows._replace(period_BD=period_BD, known_BDF=known_BDF, **analogs)
-
-    def _usual_analog(self, values_BD: Tensor, off_BH: Tensor) -> Tensor:
-        """An analog feature, (B, D) or (B, D, U), with the horizon's periods that are `off` set to its median
-        at the same place of the week."""
-        h, week = self.config.horizon, WEEK[self.config.period]
-        past_BD = values_BD[:, -h - self.whole_weeks : -h]
-        usual_BW = past_BD.unflatten(1, (-1, week)).median(dim=1).values
-        usual_BH = usual_BW[:, torch.arange(h, device=values_BD.device) % week]
-        off = off_BH if values_BD.dim() == 2 else off_BH[:, :, None]
-        return torch.cat([values_BD[:, :-h], torch.where(off, usual_BH, values_BD[:, -h:])], dim=1)
+        windows = usual_memory(windows, off_BH, self.config)
+        return windows._replace(period_BD=period_BD, known_BDF=known_BDF)
 
     def _usual_calendar(self) -> Tensor:
         """(C,) mean calendar of the last whole weeks."""

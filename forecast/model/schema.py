@@ -13,6 +13,7 @@ from forecast.demand.panel import Panel
 from forecast.errors import InputError
 
 Floats = NDArray[np.float32]
+Floats64 = NDArray[np.float64]
 MOSTLY = 0.99
 """Share of positive values from which a feature can be a price; a price of 0 is then taken as unknown."""
 
@@ -107,19 +108,26 @@ class FeatureSchema:
             codes[:, n] = np.where(known[place] == values, place + 1, 0)
         return codes
 
-    def price_levels(self, panel: Panel, horizon: int) -> Floats:
-        """(S, A) log ratio of the mean of each relative feature (a price) to the median of the series that
-        share the first static; 0 where unknown."""
+    def mean_prices(self, panel: Panel, horizon: int) -> Floats64:
+        """(S, A) log of the mean of each relative feature (a price) of each series; NaN where unknown."""
         names = [feature.name for feature in self.known if feature.relative]
-        levels_SA = np.zeros((panel.n_series, len(names)), np.float32)
-        first = next(iter(panel.statics.values()), np.zeros(panel.n_series, np.str_))
-        _, department_S = np.unique(first, return_inverse=True)
+        logs_SA = np.full((panel.n_series, len(names)), np.nan)
         for a, name in enumerate(names):
             values_SP = panel.known[name][:, : panel.n_periods + horizon]
             there_SP = np.isfinite(values_SP) & (values_SP > 0)
-            total_S = np.sum(values_SP, axis=1, where=there_SP, dtype=np.float64)
+            total_S: NDArray[np.float64] = np.sum(values_SP, axis=1, where=there_SP, dtype=np.float64)
             known_S = there_SP.any(axis=1)
-            log_S = np.log(np.where(known_S, total_S / np.maximum(there_SP.sum(axis=1), 1), 1.0))
+            logs_SA[known_S, a] = np.log(total_S[known_S] / there_SP.sum(axis=1)[known_S])
+        return logs_SA
+
+    def price_levels(self, panel: Panel, prices_SA: Floats64) -> Floats:
+        """(S, A) log ratio of the `mean_prices` of each series to the median of the series that share the
+        first static; 0 where unknown."""
+        levels_SA = np.zeros(prices_SA.shape, np.float32)
+        first = next(iter(panel.statics.values()), np.zeros(panel.n_series, np.str_))
+        _, department_S = np.unique(first, return_inverse=True)
+        for a, log_S in enumerate(prices_SA.T):
+            known_S = np.isfinite(log_S)
             for department in np.unique(department_S[known_S]):
                 rows = known_S & (department_S == department)
                 levels_SA[rows, a] = np.clip(log_S[rows] - np.median(log_S[rows]), -3, 3)

@@ -6,7 +6,8 @@ whose total is a feature), F features, E event channels, N static columns.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -14,29 +15,16 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from forecast.demand.panel import Panel
-from forecast.model.calendar import analog_periods, calendar_features
+from forecast.model.calendar import calendar_features
 from forecast.model.config import ModelConfig
+from forecast.model.events import event_features
 from forecast.model.groups import identities, series_groups
-from forecast.model.past import (
-    WHOLE,
-    PackedPast,
-    half_units,
-    pack_half,
-    pack_shares,
-    running_sum,
-    seen_before,
-)
-from forecast.model.priors import borrowed_events
-from forecast.model.schema import FeatureSchema
-from forecast.model.stockouts import seen_demand
+from forecast.model.packing import PackedRows, Totals, pack_known, pack_past
+from forecast.model.past import PackedPast, running_sum
+from forecast.model.schema import FeatureSchema, Floats64
 
 BASE_PATCHES = {"hour": 14, "day": 8, "week": 8}
 """Patches whose mean is the base that a lift is measured against."""
-SPIKE_MEAN = 8.0
-SPIKE_SIZE = 4.0
-"""How often the trailing mean, and the mean size of a sale, a period may count for in a level."""
-ROWS = 1024
-"""Series packed at once."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,6 +80,43 @@ class PanelTensors:
         """Where all of it lies."""
         return self.past.demand_ST.device
 
+    def to(self, device: torch.device) -> PanelTensors:
+        """The same on another device; what lies there already is not copied."""
+        moved: dict[str, Any] = {k: v.to(device) for k, v in vars(self).items() if isinstance(v, Tensor)}
+        return replace(self, past=_moved(self.past, device), **moved)
+
+    def of(self, rows: slice, packed: PackedRows) -> PanelTensors:
+        """The tensors of a run of series of the panel whose `shared_tensors` these are."""
+        device = self.device
+        return replace(
+            self,
+            past=_moved(packed.past, device),
+            known_SPF=packed.known_SPF.to(device),
+            event_group_S=self.event_group_S[rows],
+            unions_S2=self.unions_S2[rows],
+            groups_SG=self.groups_SG[rows],
+            codes_SN=self.codes_SN[rows],
+            price_level_SA=self.price_level_SA[rows],
+        )
+
+
+def _moved(past: PackedPast, device: torch.device) -> PackedPast:
+    stock_ST = past.stocked_out_ST
+    return PackedPast(
+        demand_ST=past.demand_ST.to(device),
+        level_ST=past.level_ST.to(device),
+        observed_ST=past.observed_ST.to(device),
+        stocked_out_ST=None if stock_ST is None else stock_ST.to(device),
+        unit_S=past.unit_S.to(device),
+        seen_SC=past.seen_SC.to(device),
+    )
+
+
+def _no_past(n_periods: int) -> PackedPast:
+    """The past of no series."""
+    nothing_ST = torch.empty(0, n_periods)
+    return PackedPast(nothing_ST, nothing_ST, nothing_ST, None, torch.empty(0), torch.empty(0, 1))
+
 
 def build_tensors(
     panel: Panel, config: ModelConfig, schema: FeatureSchema, device: torch.device, *, horizon: int
@@ -103,146 +128,67 @@ def build_tensors(
         InputError: a known feature of the schema is missing or does not reach over the horizon.
     """
     schema.check(panel, horizon)
-    n_calendar = panel.n_periods + config.horizon + config.event_reach
-    events = _pad_events(panel, schema, n_calendar)
-    borrowed = borrowed_events(panel.events, schema.events, n_calendar)
-    analog = analog_periods(
-        events,
-        least=config.analog_gap,
-        year=config.year,
-        reach=config.event_reach,
-        borrowed_GLE=borrowed,
-    )
-    if borrowed is not None:
-        events = np.maximum(events, borrowed)
-    unions, groups = _unions(panel), series_groups(panel)
-    packed = _Packing(panel, config, schema, horizon, groups, unions)
-    codes_SN = schema.encode_statics(panel)
-
-    def tensor(array: NDArray[np.generic]) -> Tensor:
-        return torch.from_numpy(np.ascontiguousarray(array)).to(device)
-
-    return PanelTensors(
-        past=packed.past(device),
-        analog_back=int(np.where(analog >= 0, np.arange(n_calendar) - analog, 0).max(initial=0)),
-        known_SPF=packed.known_SPF.to(device),
-        calendar_LC=tensor(calendar_features(panel.period, panel.start, n_calendar)),
-        events_GLE=tensor(events),
-        analog_GL=tensor(analog),
-        lift_UT=tensor(_lifts(packed.union_sum_UT.numpy(), BASE_PATCHES[panel.period] * config.patch)),
-        event_group_S=tensor(panel.events.group_S.astype(np.int64)),
-        unions_S2=tensor(unions),
-        group_sum_GT=running_sum(packed.group_sum_GT).to(device),
-        group_count_GT=running_sum(packed.group_count_GT).to(device),
-        groups_SG=tensor(groups),
-        codes_SN=tensor(codes_SN),
-        identity_KN=tensor(identities(panel, codes_SN)),
-        price_level_SA=tensor(schema.price_levels(panel, horizon)),
-    )
+    packed = PackedRows(pack_past(panel, config), pack_known(panel, schema, horizon))
+    numbers = number_series(panel)
+    totals = Totals(*numbers, panel.n_periods)
+    totals.add(0, packed.past)
+    prices_SA = schema.mean_prices(panel, horizon)
+    shared = shared_tensors(panel, config, schema, numbers, totals, prices_SA)
+    return shared.to(device).of(slice(None), packed)
 
 
-class _Packing:
-    """The parts of a panel that have a row a series, packed some series at a time, and the totals of its
-    groups and unions, so that no array of the panel's size in full precision is made."""
+class Numbers(NamedTuple):
+    """The groups (S, G) and the unions (S, 2) that each series of a panel is in."""
 
-    def __init__(
-        self,
-        panel: Panel,
-        config: ModelConfig,
-        schema: FeatureSchema,
-        horizon: int,
-        groups_SG: NDArray[np.int64],
-        unions_S2: NDArray[np.int64],
-    ) -> None:
-        s, t = panel.n_series, panel.n_periods
-        groups, unions = torch.from_numpy(groups_SG), torch.from_numpy(unions_S2)
-        self.group_sum_GT = torch.zeros(int(groups.max()) + 1, t, dtype=torch.float64)
-        self.group_count_GT = torch.zeros_like(self.group_sum_GT)
-        self.union_sum_UT = torch.zeros(int(unions.max()) + 1, t, dtype=torch.float64)
-        self.known_SPF = torch.empty(s, t + horizon, len(schema.known), dtype=torch.float16)
-        self._demand_ST = torch.empty(s, t, dtype=torch.float16)
-        self._level_ST = torch.empty(s, t, dtype=torch.float16)
-        self._observed_ST = torch.empty(s, t, dtype=torch.uint8)
-        self._unit_S = torch.empty(s)
-        self._stock_ST = None if panel.stocked_out_ST is None else torch.empty(s, t, dtype=torch.uint8)
-        for first in range(0, s, ROWS):
-            rows = slice(first, min(first + ROWS, s))
-            part = panel.select(np.arange(rows.start, rows.stop))
-            self._pack(rows, part, config)
-            self.known_SPF[rows] = torch.from_numpy(schema.standardise(part, horizon))
-            sales_BT = self._level(rows, self._demand_ST) * self._share(rows)
-            for total, values_BT in (
-                (self.group_sum_GT, self._level(rows, self._level_ST)),
-                (self.group_count_GT, self._share(rows)),
-            ):
-                for g in range(groups.shape[1]):
-                    total.index_add_(0, groups[rows, g], values_BT.double())
-            for u in range(unions.shape[1]):
-                self.union_sum_UT.index_add_(0, unions[rows, u], sales_BT.double())
-
-    def past(self, device: torch.device) -> PackedPast:
-        """All rows."""
-        return PackedPast(
-            demand_ST=self._demand_ST.to(device),
-            level_ST=self._level_ST.to(device),
-            observed_ST=self._observed_ST.to(device),
-            stocked_out_ST=None if self._stock_ST is None else self._stock_ST.to(device),
-            unit_S=self._unit_S.to(device),
-            seen_SC=seen_before(self._observed_ST).to(device),
-        )
-
-    def _pack(self, rows: slice, part: Panel, config: ModelConfig) -> None:
-        demand, observed = map(torch.from_numpy, seen_demand(part))
-        self._observed_ST[rows] = pack_shares(observed)
-        # Sales stay what they were: demand is their quotient by the share as it is kept.
-        kept_BT = self._share(rows)
-        demand_BT = torch.where(kept_BT > 0, demand * observed / kept_BT.clamp(min=1 / WHOLE), demand)
-        self._unit_S[rows] = half_units(demand_BT)
-        self._demand_ST[rows] = pack_half(demand_BT, self._unit_S[rows])
-        level_BT = without_spikes(demand_BT * kept_BT, config)
-        self._level_ST[rows] = pack_half(level_BT, self._unit_S[rows])
-        if self._stock_ST is not None and part.stocked_out_ST is not None:
-            self._stock_ST[rows] = pack_shares(torch.from_numpy(np.nan_to_num(part.stocked_out_ST)))
-
-    def _level(self, rows: slice, half_ST: Tensor) -> Tensor:
-        return half_ST[rows] * self._unit_S[rows, None]
-
-    def _share(self, rows: slice) -> Tensor:
-        return self._observed_ST[rows] / WHOLE
+    groups_SG: NDArray[np.int64]
+    unions_S2: NDArray[np.int64]
 
 
-def without_spikes(demand_ST: Tensor, config: ModelConfig) -> Tensor:
-    """Demand with its spikes cut, so that a peak does not set the level of the days after it.
+def number_series(panel: Panel) -> Numbers:
+    """Number the groups and unions of a panel's series by their keys and labels."""
+    return Numbers(series_groups(panel), _unions(panel))
 
-    A period counts for at most SPIKE_MEAN times the trailing mean, or SPIKE_SIZE times the mean of the
-    trailing periods that sold anything, whichever is more; the first few sales of a series are never cut.
+
+def shared_tensors(
+    panel: Panel,
+    config: ModelConfig,
+    schema: FeatureSchema,
+    numbers: Numbers,
+    totals: Totals,
+    prices_SA: Floats64,
+) -> PanelTensors:
+    """What all series of a panel share, and the little that is known of each, on the processor: the tensors
+    of a panel without the past and the known features of any series, which `PanelTensors.of` adds.
+
+    panel: keys, labels, events and axis are read. totals, prices_SA: of all its series
+    (`FeatureSchema.mean_prices`).
     """
-    year = min(config.year, demand_ST.shape[1])
-    total_ST = _before(running_sum(demand_ST), year)
-    wanted_ST = _before(running_sum((demand_ST > 0).float()), year)
-    recent = min(8 * config.patch, demand_ST.shape[1])
-    mean_ST = _before(running_sum(demand_ST), recent) / recent
-    size_ST = total_ST / wanted_ST.clamp(min=1)
-    most_ST = torch.maximum(SPIKE_MEAN * mean_ST, SPIKE_SIZE * size_ST)
-    return torch.where(wanted_ST >= 8, torch.minimum(demand_ST, most_ST), demand_ST)
+    n_periods = panel.n_periods
+    n_calendar = n_periods + config.horizon + config.event_reach
+    events, analog = event_features(panel.events, schema.events, config, n_calendar)
+    codes_SN = schema.encode_statics(panel)
+    lift_UT = _lifts(totals.union_sum_UT.numpy(), BASE_PATCHES[panel.period] * config.patch)
+    return PanelTensors(
+        past=_no_past(n_periods),
+        analog_back=int(np.where(analog >= 0, np.arange(n_calendar) - analog, 0).max(initial=0)),
+        known_SPF=torch.empty(0, n_periods, len(schema.known), dtype=torch.float16),
+        calendar_LC=_tensor(calendar_features(panel.period, panel.start, n_calendar)),
+        events_GLE=_tensor(events),
+        analog_GL=_tensor(analog),
+        lift_UT=_tensor(lift_UT),
+        event_group_S=_tensor(panel.events.group_S.astype(np.int64)),
+        unions_S2=_tensor(numbers.unions_S2),
+        group_sum_GT=running_sum(totals.group_sum_GT),
+        group_count_GT=running_sum(totals.group_count_GT),
+        groups_SG=_tensor(numbers.groups_SG),
+        codes_SN=_tensor(codes_SN),
+        identity_KN=_tensor(identities(panel, codes_SN)),
+        price_level_SA=_tensor(schema.price_levels(panel, prices_SA)),
+    )
 
 
-def _before(running_ST: Tensor, n: int) -> Tensor:
-    """(S, T) sums over the n periods before each period, from (S, T + 1) running sums."""
-    ends_ST = running_ST[:, :-1]
-    return ends_ST - torch.nn.functional.pad(ends_ST, (n, 0))[:, : ends_ST.shape[1]]
-
-
-def _pad_events(panel: Panel, schema: FeatureSchema, n: int) -> NDArray[np.float32]:
-    """(G, n, E) intensities in the schema's order of channels; channels that the model never saw are left
-    out."""
-    source = panel.events.intensity_GLE
-    result = np.zeros((source.shape[0], n, len(schema.events)), np.float32)
-    span = min(n, source.shape[1])
-    for e, name in enumerate(schema.events):
-        if name in panel.events.names:
-            result[:, :span, e] = source[:, :span, panel.events.names.index(name)]
-    return result
+def _tensor(array: NDArray[np.generic]) -> Tensor:
+    return torch.from_numpy(np.ascontiguousarray(array))
 
 
 def _unions(panel: Panel) -> NDArray[np.int64]:

@@ -11,8 +11,8 @@ from pathlib import Path
 
 from forecast.errors import IntegrityError, NotFoundError
 from forecast.home import Home
-from forecast.snapshot.format import MANIFEST, is_id, read_manifest
-from forecast.snapshot.writer import locked, sync_folder
+from forecast.snapshot.folders import locked, sync_folder
+from forecast.snapshot.format import MANIFEST, Manifest, is_id, read_manifest
 
 POINTER_FORMAT = 1
 
@@ -68,25 +68,47 @@ def move_pointer(home: Home, snapshot: str) -> Pointer:
     what serves already changes nothing: a server sees by itself that files were repaired. NotFoundError when
     there is no such snapshot, IntegrityError when its manifest is damaged.
     """
-    folder = home.snapshots_dir / snapshot
-    if not is_id(snapshot) or not (folder / MANIFEST).is_file():
-        raise NotFoundError("snapshot", expected=f"a snapshot in {home.snapshots_dir}", found=repr(snapshot))
-    read_manifest(folder / MANIFEST)
+    manifest_of(home, snapshot)
     with locked(home.root):
-        try:
-            present: Pointer | None = Pointer.read(home)
-        except (NotFoundError, IntegrityError):
-            present = None  # the first one, or a damaged pointer that this move repairs
+        present = readable_pointer(home)  # none at first, or a damaged one, which this move repairs
         if present is not None and present.snapshot == snapshot:
             return present
-        pointer = Pointer(
-            snapshot=snapshot,
-            previous=present.snapshot if present else None,
-            moved=datetime.now(UTC).isoformat(timespec="seconds"),
-            moves=present.moves + 1 if present else 1,
-        )
-        replace_file(home.pointer_file, json.dumps({"format": POINTER_FORMAT} | asdict(pointer), indent=1))
+        pointer = next_pointer(present, snapshot)
+        write_pointer(home, pointer)
     return pointer
+
+
+def manifest_of(home: Home, snapshot: str) -> Manifest:
+    """The manifest of a snapshot; NotFoundError when there is no such snapshot, IntegrityError when it is
+    damaged.
+    """
+    path = home.snapshots_dir / snapshot / MANIFEST
+    if not is_id(snapshot) or not path.is_file():
+        raise NotFoundError("snapshot", expected=f"a snapshot in {home.snapshots_dir}", found=repr(snapshot))
+    return read_manifest(path)
+
+
+def readable_pointer(home: Home) -> Pointer | None:
+    """The pointer of a home, None where there is none or a damaged one."""
+    try:
+        return Pointer.read(home)
+    except (NotFoundError, IntegrityError):
+        return None
+
+
+def next_pointer(present: Pointer | None, snapshot: str) -> Pointer:
+    """The pointer after a move to `snapshot`."""
+    return Pointer(
+        snapshot=snapshot,
+        previous=present.snapshot if present else None,
+        moved=datetime.now(UTC).isoformat(timespec="seconds"),
+        moves=present.moves + 1 if present else 1,
+    )
+
+
+def write_pointer(home: Home, pointer: Pointer) -> None:
+    """Put a pointer in place; the caller holds the lock of the home."""
+    replace_file(home.pointer_file, json.dumps({"format": POINTER_FORMAT} | asdict(pointer), indent=1))
 
 
 def replace_file(path: Path, text: str) -> None:

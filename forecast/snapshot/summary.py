@@ -74,7 +74,8 @@ def summarise(forecasts: Forecasts, panel: Panel) -> Summary:
     zeros_S = _divide((observed_SN & (recent_SN == 0)).sum(axis=1), seen_S)
     peak_S = forecasts.mean_SH.argmax(axis=1).astype(np.int32)
     peak_mean_S = forecasts.mean_SH.max(axis=1)
-    usual_S = np.where(seen_S > 0, base_S, np.median(forecasts.mean_SH, axis=1))
+    usual_S, new_S = base_S.copy(), seen_S == 0
+    usual_S[new_S] = np.median(forecasts.mean_SH[new_S], axis=1)
     floor_S = np.fmax(usual_S, 1 / n)
     return Summary(
         total_S=forecasts.mean_SH.sum(axis=1, dtype=np.float64).astype(np.float32),

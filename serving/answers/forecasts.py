@@ -23,7 +23,8 @@ from serving.checks import (
     parse,
 )
 from serving.near import unknown
-from serving.store import Served, SnapshotStore, seconds
+from serving.served import Served, seconds
+from serving.store import SnapshotStore
 
 
 @dataclass(frozen=True)
@@ -58,8 +59,7 @@ class ForecastAnswers:
                 field = f"keys[{position}]"
                 row = _row(served, check_key(key, field), field)
             rows.append(row)
-        head = served.head(horizon)
-        return b"".join((head, *_encoded(served, rows, horizon, full=full, tag=wire.MANY)))
+        return answer_rows(served, rows, horizon, full=full)
 
     def list_series(self, content: bytes, _call: Call) -> bytes:
         """`ListSeries`: a page of summaries."""
@@ -78,6 +78,11 @@ class ForecastAnswers:
             next_page_token=next_token(stamp, first + size, len(rows)),
             total_size=len(rows),
         ).SerializeToString()
+
+
+def answer_rows(served: Served, rows: list[int], horizon: int, *, full: bool) -> bytes:
+    """An encoded `BatchGetForecastsResponse` with the forecasts of some rows."""
+    return b"".join((served.head(horizon), *_encoded(served, rows, horizon, full=full, tag=wire.MANY)))
 
 
 def _row(served: Served, key: tuple[str, str, str], field: str) -> int:
@@ -101,12 +106,10 @@ def _encoded(served: Served, rows: list[int], horizon: int, *, full: bool, tag: 
 
 
 def _summary(served: Served, row: int) -> forecast_pb2.SeriesSummary:
-    keys, summary = served.snapshot.keys, served.snapshot.summary
+    summary = served.snapshot.summary
     peak = int(summary.peak_S[row])
     return forecast_pb2.SeriesSummary(
-        key=forecast_pb2.SeriesKey(
-            item=str(keys.item[row]), location=str(keys.location[row]), platform=str(keys.platform[row])
-        ),
+        key=served.key(row),
         horizon_mean_total=float(summary.total_S[row]),
         recent_mean=float(summary.base_S[row]),
         zero_share=float(summary.zeros_S[row]),

@@ -1,23 +1,95 @@
-"""What serves."""
+"""What serves, what could, and going to another snapshot."""
 
 from __future__ import annotations
 
+import hashlib
+import logging
 from dataclasses import dataclass
 
+import numpy as np
 from surgecast.v1 import model_pb2
 
+from forecast.errors import SurgecastError
+from forecast.home import Home
+from forecast.snapshot.format import Manifest
+from forecast.snapshot.pointer import manifest_of
+from forecast.snapshot.rollback import check_reason
+from serving.answers.paging import next_token, page_start
 from serving.call import Call
-from serving.checks import parse
+from serving.checks import check_name, check_page_size, parse
+from serving.served import seconds
 from serving.store import SnapshotStore
+
+log = logging.getLogger("surgecast.serving")
 
 
 @dataclass(frozen=True)
 class ModelAnswers:
-    """`ModelService`: what serves."""
+    """`ModelService`: what serves, and which snapshots could."""
 
     store: SnapshotStore
 
     def get_serving_model(self, content: bytes, _call: Call) -> bytes:
         """`GetServingModel`."""
         parse(model_pb2.GetServingModelRequest, content)
-        return self.store.current.describe(self.store.refused).SerializeToString()
+        return self._serving().SerializeToString()
+
+    def list_models(self, content: bytes, _call: Call) -> bytes:
+        """`ListModels`: a page of the snapshots that lie in the home, the newest first."""
+        request = parse(model_pb2.ListModelsRequest, content)
+        size = check_page_size(request.page_size)
+        serving = self.store.current.snapshot.manifest.id
+        manifests = _manifests(self.store.home)
+        stamp = hashlib.sha256("\n".join(m.id for m in manifests).encode()).hexdigest()[:16]
+        first = page_start(request.page_token, stamp, len(manifests))
+        page = manifests[first : first + size]
+        return model_pb2.ListModelsResponse(
+            models=[_described(manifest, serving) for manifest in page],
+            next_page_token=next_token(stamp, first + size, len(manifests)),
+        ).SerializeToString()
+
+    def reload(self, content: bytes, call: Call) -> bytes:
+        """`Reload`: look at what is published; answered when it serves or is refused."""
+        parse(model_pb2.ReloadRequest, content)
+        self.store.reload(call.remaining())
+        return model_pb2.ReloadResponse(serving=self._serving()).SerializeToString()
+
+    def rollback(self, content: bytes, call: Call) -> bytes:
+        """`Rollback`: go back; answered when the former snapshot serves."""
+        request = parse(model_pb2.RollbackRequest, content)
+        check_name(request.snapshot_id, "snapshot_id")
+        check_reason(request.reason)
+        who = call.caller()
+        self.store.roll_back(
+            request.snapshot_id or None, who=who, why=request.reason, timeout=call.remaining()
+        )
+        serving = self._serving()
+        back = serving.source.snapshot_id
+        log.warning("rolled back to %s by %s: %s", back, who, request.reason, extra={"snapshot": back})
+        return model_pb2.RollbackResponse(serving=serving).SerializeToString()
+
+    def _serving(self) -> model_pb2.GetServingModelResponse:
+        return self.store.current.describe(self.store.refused)
+
+
+def _manifests(home: Home) -> list[Manifest]:
+    """The snapshots of a home that can be read, the newest first; a damaged one could not serve."""
+    found = []
+    for folder in home.snapshots_dir.glob("[!.]*"):
+        try:
+            found.append(manifest_of(home, folder.name))
+        except (SurgecastError, OSError) as error:
+            log.debug("not listed: %s", error)
+    return sorted(found, key=lambda manifest: (manifest.created, manifest.id), reverse=True)
+
+
+def _described(manifest: Manifest, serving: str) -> model_pb2.PublishedModel:
+    return model_pb2.PublishedModel(
+        snapshot_id=manifest.id,
+        model_version=manifest.model_version,
+        bundle_id=manifest.bundle_id,
+        create_seconds=seconds(np.datetime64(manifest.created.removesuffix("+00:00"), "s")),
+        origin_seconds=seconds(manifest.origin),
+        series_count=manifest.n_series,
+        serving=manifest.id == serving,
+    )

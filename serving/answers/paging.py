@@ -9,7 +9,7 @@ import hashlib
 from google.protobuf.message import Message
 
 from forecast.errors import InputError
-from serving.store import Served
+from serving.served import Served
 
 
 def list_stamp(served: Served, *question: Message | str) -> str:

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from panels import make_panel, random_forecasts
 
-from forecast.evaluation.m5_hierarchy import LEVEL_KEYS, M5Hierarchy, aggregate, scenario_quantiles
+from forecast.evaluation.m5_hierarchy import LEVEL_KEYS, M5Hierarchy, aggregate
+from forecast.forecasts import scenario_quantiles
 
 STORES = [(state, f"{state}_{n}") for state in ("CA", "TX", "WI") for n in (1, 2, 3)]
 ITEMS = [

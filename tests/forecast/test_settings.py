@@ -9,7 +9,7 @@ import pytest
 from forecast.cli.main import run
 from forecast.errors import UsageError
 from forecast.home import Home
-from forecast.settings import Settings, default_file, describe_settings, load_settings
+from forecast.settings import SECTIONS, Settings, default_file, describe_settings, load_settings
 
 
 @pytest.fixture
@@ -102,7 +102,7 @@ def test_a_wrong_variable_is_named(
 def test_variables_that_resemble_no_setting_are_left_to_others(
     home: Home, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("SURGECAST_SERVE_TLS_KEY", "x")
+    monkeypatch.setenv("SURGECAST_SERVE_UNIT_FILE", "x")
     assert load_settings(home) == Settings()
 
 
@@ -112,7 +112,7 @@ def test_the_written_file_explains_every_setting_and_says_the_defaults(
     assert run(["settings", "init", "--home", str(home.root / "new")]) == 0
     text = (home.root / "new" / "surgecast.toml").read_text()
     assert text == default_file()
-    assert tomllib.loads(text) == {"demand": {}, "events": {}, "training": {}, "serve": {}}
+    assert tomllib.loads(text) == {section: {} for section in SECTIONS}
     uncommented = "\n".join(line.removeprefix("# ") if " = " in line else line for line in text.splitlines())
     write(home, uncommented)
     assert load_settings(home) == Settings()

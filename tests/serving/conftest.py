@@ -30,6 +30,7 @@ class Running:
     process: subprocess.Popen
     ready: dict
     lines: list
+    reader: threading.Thread
 
     @property
     def address(self):
@@ -59,7 +60,7 @@ def start(home, *options):
     for line in process.stdout:
         text += line
         if line.rstrip() == "}":
-            return Running(process, json.loads(text), lines)
+            return Running(process, json.loads(text), lines, reader)
     reader.join(10)
     raise AssertionError(f"no ready line, status {process.wait(10)}: {lines}")
 
@@ -90,9 +91,19 @@ def client(server):
         yield connected
 
 
+@pytest.fixture(scope="module")
+def start_server():
+    """Start servers that end with the tests of a module."""
+    yield from starting()
+
+
 @pytest.fixture
 def spawn():
     """Start further servers that end with the test."""
+    yield from starting()
+
+
+def starting():
     running = []
 
     def begin(home, *options):
@@ -103,5 +114,6 @@ def spawn():
     for one in running:
         one.process.kill()
         one.process.wait(20)
+        one.reader.join(20)  # to the end of what its workers say
         one.process.stdout.close()
         one.process.stderr.close()

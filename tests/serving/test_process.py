@@ -55,9 +55,12 @@ def until(condition, seconds=10.0):
 
 
 def flip(path):
+    """Put a damaged file in a file's place: one that is cut short under its map would end the process."""
     content = bytearray(path.read_bytes())
     content[len(content) // 2] ^= 1
-    path.write_bytes(content)
+    damaged = path.with_name("damaged")
+    damaged.write_bytes(content)
+    damaged.replace(path)
 
 
 def publication_status(address):

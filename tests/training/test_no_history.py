@@ -11,6 +11,7 @@ import polars as pl
 import pytest
 
 from forecast.cli.main import run
+from forecast.demand import shards
 from forecast.demand.panel_build import load_panel
 from forecast.demand.simulate import SimulationConfig, simulate, write_table
 from forecast.home import Home
@@ -90,6 +91,31 @@ def test_publish_names_them_and_the_snapshot_labels_them(
     assert np.isnan(snapshot.summary.base_S[none_S]).all()
     # A peak over one's own median is no surge; over nothing it would lead every list.
     assert snapshot.summary.ratio_S[none_S].max() < 5
+
+
+def test_publish_in_shards_says_and_forecasts_the_same(
+    home: Home, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Five series at a time, as of a panel of millions."""
+    line = ["publish", "--home", str(home.root), "--cutoff", CUTOFF, "--device", "cpu"]
+    published = []
+    for few in (False, True):
+        if few:
+            monkeypatch.setattr(shards, "WHOLE_BYTES", 0)
+            monkeypatch.setattr(shards, "SHARD_BYTES", 1)
+            monkeypatch.setattr(shards, "ALIGNED", 5)
+            assert [rows.stop for rows in shards.cut(14, 1)] == [5, 10, 14]
+        assert run(line) == 0
+        told = capsys.readouterr().err
+        assert "forecast from what they are, without history: 2 series (brand-new at " in told
+        published.append(Snapshot.open(home.snapshots_dir / Pointer.read(home).snapshot))
+    whole, parts = published
+    np.testing.assert_allclose(parts.mean_SH, whole.mean_SH, rtol=1e-4)
+    for name in ("ranks_SHK", "history_SN", "no_history_S", "group_S"):
+        np.testing.assert_array_equal(getattr(parts, name), getattr(whole, name))
+    assert run([*line[:3], "--cutoff", "2023-05-28", "--device", "cpu"]) == 1
+    expected = "known features: expected discount, price for the 7 periods after"
+    assert expected in capsys.readouterr().err
 
 
 def test_a_series_that_only_sells_after_the_cutoff_has_no_history(home: Home) -> None:

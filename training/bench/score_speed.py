@@ -10,7 +10,10 @@ import json
 import shutil
 import sys
 import tempfile
-from dataclasses import dataclass, replace
+import time
+from collections import deque
+from collections.abc import Callable, Generator, Iterator
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
 
@@ -20,20 +23,38 @@ import torch
 from forecast.bench.samples import Samples
 from forecast.cli.output import say
 from forecast.demand.panel import Panel
+from forecast.demand.shards import PanelShards
 from forecast.errors import UsageError
+from forecast.forecasts import ForecastPart
 from forecast.home import Home
 from forecast.model.bundle import Bundle
 from forecast.model.config import ModelConfig
-from forecast.model.forecaster import Forecaster, score
-from forecast.model.tensors import PanelTensors, build_tensors
-from forecast.quantiles import LEVELS
-from forecast.snapshot.writer import write_snapshot
-from training.bench.speed_data import HORIZON, SpeedData, open_panel, save_panel, speed_panel
+from forecast.model.forecaster import Forecaster
+from forecast.model.packing import PackedRows
+from forecast.model.survey import Survey
+from forecast.snapshot.writer import stream_snapshot
+from training.bench.speed_data import (
+    HORIZON,
+    SpeedData,
+    open_panel,
+    save_panel,
+    simulated_in_shards,
+    speed_panel,
+)
 from training.bench.timing import GB, Stopwatch, peak_gb, run_fresh
 
 STEPS: Final = 3
+LEARNED: Final = 10_000
+"""Simulated series that a network learns from at most."""
 PANEL, BUNDLE, HOME = "panel.npz", "bundle", "home"
-BARE: Final = ("score_s", "score_series_per_s", "score_network_series_per_s", "score_peak_gb", "tensors_s")
+BARE: Final = (
+    "score_s",
+    "score_series_per_s",
+    "score_network_series_per_s",
+    "score_peak_gb",
+    "tensors_s",
+    "publish_s",
+)
 """Metrics that are given for each size of `--scale`."""
 
 
@@ -55,9 +76,9 @@ def bench_score(data: SpeedData, *, scale: tuple[int, ...], how: ScoreSpeed) -> 
     for n in scale:
         found = _in_fresh_processes(replace(data, folder=None, series=n), how)
         for name in BARE:
-            results |= {f"{name}_{n}": found[name]}
-            if f"{name}_spread" in found:
-                results |= {f"{name}_{n}_spread": found[f"{name}_spread"]}
+            for end in ("", "_spread"):
+                if f"{name}{end}" in found:
+                    results |= {f"{name}_{n}{end}": found[f"{name}{end}"]}
     return results
 
 
@@ -81,91 +102,138 @@ def _in_fresh_processes(data: SpeedData, how: ScoreSpeed) -> dict[str, float]:
 
 
 def prepare(folder: Path, data: SpeedData, how: ScoreSpeed) -> None:
-    """Write the panel and a bundle."""
+    """Write a bundle, and M5's panel.
+
+    For simulated demand the network learns from the first series only; the scenarios of all others are
+    those of the first ones again, so that the bundle has the size that training on all would give it.
+    """
     from training.config import TrainingConfig  # here: what only trains is no part of a scoring process
     from training.fit import fit
 
-    panel = speed_panel(data)
+    panel = speed_panel(replace(data, series=min(data.series, LEARNED)))
     model = ModelConfig.for_history(
         panel.period, horizon=HORIZON, n_periods=panel.n_periods, members=how.members
     )
     training = TrainingConfig(
         steps=STEPS, validation_patches=0, members=how.members, seed=how.seed, device=how.device
     )
-    fit(panel, model=model, training=training).save(folder / BUNDLE)
-    save_panel(panel, folder / PANEL)
+    bundle = fit(panel, model=model, training=training)
+    if data.folder is not None:
+        save_panel(panel, folder / PANEL)
+    elif data.series > LEARNED:
+        keys = simulated_in_shards(data.series, data.seed).outline.keys
+        rows = np.arange(data.series) % LEARNED
+        bundle = replace(bundle, keys=keys, ranks_SHK=bundle.ranks_SHK[rows])
+    bundle.save(folder / BUNDLE)
 
 
-def measure(folder: Path, how: ScoreSpeed) -> dict[str, float]:
-    """Score the panel of `prepare` again and again.
+def measure(folder: Path, data: SpeedData, how: ScoreSpeed) -> dict[str, float]:
+    """Score the series of `prepare` again and again; once, where the panel comes in shards.
 
     score_s, score_series_per_s: from the panel's tensors, ready on the device, to a snapshot in place,
         written and synced: network, quantiles, ranks of the scenarios, what stands beside them in a snapshot.
-        Measured as the whole call of the forecaster, which makes its own tensors, and the writing, less what
-        making the tensors took just before.
-    score_network_series_per_s: windows, network, quantiles into memory; no disk. tensors_s: from the panel in
-        memory to its tensors on the device. snapshot_mb: on disk, 10^6 bytes.
-    score_peak_gb: most memory of a process that loaded the panel and the bundle and did all this;
-        score_before_gb: its peak before the first forecast. score_gpu_peak_gb: most of the GPU's memory.
+        What it takes to simulate and pack shards does not count; here, and here alone, it is done between
+        scoring and not meanwhile, so that the seconds do not depend on the number of cores that it needs.
+    score_network_series_per_s: windows, network, quantiles into memory; no disk. Of a panel in one piece.
+    tensors_s: from the panel in memory to its tensors; of one in shards, from nothing to the sums of its
+        groups. publish_s: all of it, shards included; a panel in one piece is in memory before.
+    snapshot_mb: on disk, 10^6 bytes. shards: in which the panel came.
+    score_peak_gb: most memory of a process that had the panel (or its shards) and the bundle and did all
+        this; score_before_gb: its peak before. score_gpu_peak_gb: most of the GPU's memory.
     """
-    panel, bundle = open_panel(folder / PANEL), Bundle.load(folder / BUNDLE)
-    forecaster = Forecaster(bundle, how.device)
+    if data.folder is None:
+        shards = simulated_in_shards(data.series, data.seed)
+    else:
+        shards = PanelShards.of(open_panel(folder / PANEL))
+    forecaster = Forecaster(Bundle.load(folder / BUNDLE), how.device)
     before_gb = peak_gb()
-    _once(folder, panel, forecaster)
     samples = Samples()
-    for _ in range(how.repeats):
-        samples.add(_once(folder, panel, forecaster))
-    facts = {"series": float(panel.n_series), "score_before_gb": before_gb, "score_peak_gb": peak_gb()}
+    if len(shards) == 1:
+        _once(folder, shards, forecaster)  # the first does not count
+        for _ in range(how.repeats):
+            samples.add(_once(folder, shards, forecaster))
+    else:
+        samples.add(_once(folder, shards, forecaster))
+    facts = {
+        "series": float(shards.outline.n_series),
+        "shards": float(len(shards)),
+        "score_before_gb": before_gb,
+        "score_peak_gb": peak_gb(),
+    }
     if forecaster.device.type == "cuda":
         facts["score_gpu_peak_gb"] = torch.cuda.max_memory_allocated(forecaster.device) / GB
     return samples.results() | facts
 
 
-def _once(folder: Path, panel: Panel, forecaster: Forecaster) -> dict[str, float]:
-    bundle, device = forecaster.bundle, forecaster.device
-    watch = Stopwatch(device)
-    tensors = build_tensors(panel, bundle.config, bundle.schema, device, horizon=HORIZON)
+@dataclass(frozen=True, kw_only=True)
+class _Timed(Survey):
+    """A survey whose shards are read and packed before they are scored, not while others are, and which
+    counts how long that takes."""
+
+    waited: list[float] = field(default_factory=list)
+
+    def packed(self) -> Iterator[tuple[slice, Panel, PackedRows]]:
+        if self.whole is not None:
+            yield from super().packed()
+            return
+        since = time.perf_counter()
+        for rows, panel in self.shards:
+            packed = self.pack(rows, panel)
+            self.waited.append(time.perf_counter() - since)
+            yield packed
+            since = time.perf_counter()
+
+
+def _once(folder: Path, shards: PanelShards, forecaster: Forecaster) -> dict[str, float]:
+    n_series, home = shards.outline.n_series, Home(folder / HOME)
+    watch = Stopwatch(forecaster.device)
+    found = forecaster.survey(shards, HORIZON)
     tensors_s = watch.seconds()
-    watch = Stopwatch(device)
-    _network(forecaster, tensors)
-    network_s = watch.seconds()
-    del tensors
-    home = Home(folder / HOME)
-    watch = Stopwatch(device)
-    forecasts = forecaster(panel, HORIZON)
-    snapshot = write_snapshot(home, forecasts, panel, bundle_id=bundle.bundle_id, model_version="1")
-    score_s = watch.seconds() - tensors_s
-    files = [file.stat().st_size for file in (home.snapshots_dir / snapshot).iterdir()]
+    network: dict[str, float] = {}
+    if len(shards) == 1:
+        network_s, _ = _seconds(found, forecaster, lambda parts: deque(parts, maxlen=0))
+        network["score_network_series_per_s"] = n_series / network_s
+    score_s, waited_s = _seconds(
+        found,
+        forecaster,
+        lambda parts: stream_snapshot(
+            home, found.outline, parts, bundle_id=forecaster.bundle.bundle_id, model_version="1"
+        ),
+    )
+    files = [file.stat().st_size for file in home.snapshots_dir.glob("*/*")]
     shutil.rmtree(home.root)  # the same content would be kept, not written
     return {
         "score_s": score_s,
-        "score_series_per_s": panel.n_series / score_s,
-        "score_network_series_per_s": panel.n_series / network_s,
+        "score_series_per_s": n_series / score_s,
+        **network,
         "tensors_s": tensors_s,
+        "publish_s": tensors_s + score_s + waited_s,
         "snapshot_mb": sum(files) / 1e6,
     }
 
 
-def _network(forecaster: Forecaster, tensors: PanelTensors) -> None:
-    """Means and quantiles of all series in the memory of the processor."""
-    mean_SH = np.empty((tensors.n_series, HORIZON), np.float32)
-    quantiles_SHQ = np.empty((*mean_SH.shape, len(LEVELS)), np.float32)
-    for part in score(forecaster.network, tensors, tensors.n_periods, 1):
-        mean_SH[part.rows] = part.mean_BOH[:, 0].float().cpu().numpy()
-        quantiles_SHQ[part.rows] = part.quantiles_BOHQ[:, 0].float().cpu().numpy()
+def _seconds(
+    found: Survey, forecaster: Forecaster, use: Callable[[Generator[ForecastPart]], object]
+) -> tuple[float, float]:
+    """Seconds in which all series are scored and used, and those in which shards are waited for."""
+    timed = _Timed(**vars(found))
+    watch = Stopwatch(forecaster.device)
+    use(forecaster.parts(timed))
+    waited_s = sum(timed.waited)
+    return watch.seconds() - waited_s, waited_s
 
 
 def main() -> None:
     """One of the two processes: `prepare` or `measure`, and the task as JSON."""
     action, task = sys.argv[1], json.loads(sys.argv[2])
-    folder, how = Path(task["folder"]), ScoreSpeed(**task["how"])
+    folder, how, source = Path(task["folder"]), ScoreSpeed(**task["how"]), task["data"]
+    place = None if source["folder"] is None else Path(source["folder"])
+    data = SpeedData(**{**source, "folder": place})
     if action == "prepare":
-        source = task["data"]
-        place = None if source["folder"] is None else Path(source["folder"])
-        prepare(folder, SpeedData(**{**source, "folder": place}), how)
+        prepare(folder, data, how)
         print("{}")
         return
-    print(json.dumps(measure(folder, how)))
+    print(json.dumps(measure(folder, data, how)))
 
 
 if __name__ == "__main__":

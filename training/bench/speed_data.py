@@ -7,13 +7,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from forecast.demand.panel import EventGrid, Panel, SeriesKeys
+from forecast.demand.shards import PanelShards
 from forecast.errors import InputError
+
+if TYPE_CHECKING:
+    from forecast.demand.simulate import SimulationConfig
 
 HORIZON: Final = 28
 """Days ahead, M5's."""
@@ -55,10 +59,23 @@ def speed_panel(data: SpeedData) -> Panel:
 
 def simulated(n_series: int, seed: int) -> Panel:
     """Simulated daily demand of two years."""
-    from forecast.demand.simulate import SimulationConfig, simulate
+    from forecast.demand.simulate import simulate
 
-    config = SimulationConfig(n_series=n_series, n_periods=PERIODS, horizon=HORIZON, seed=seed)
-    return simulate(config).panel
+    return simulate(_config(n_series, seed)).panel
+
+
+def simulated_in_shards(n_series: int, seed: int) -> PanelShards:
+    """The same, simulated as it is asked for; a panel that may be held whole is there already."""
+    from forecast.demand.simulate import simulated_shards
+
+    shards = simulated_shards(_config(n_series, seed))
+    return shards if len(shards) > 1 else PanelShards.of(next(panel for _, panel in shards))
+
+
+def _config(n_series: int, seed: int) -> SimulationConfig:
+    from forecast.demand.simulate import SimulationConfig
+
+    return SimulationConfig(n_series=n_series, n_periods=PERIODS, horizon=HORIZON, seed=seed)
 
 
 def save_panel(panel: Panel, path: Path) -> None:

@@ -9,11 +9,10 @@ from forecast.evaluation.backtest import backtest
 from forecast.evaluation.backtest_table import print_calibration, print_comparisons
 from forecast.evaluation.baselines import MovingAverage, SeasonalNaive
 from forecast.evaluation.comparison import compare
-from forecast.evaluation.m5_hierarchy import scenario_quantiles
 from forecast.evaluation.metrics import pit_bounds
 from forecast.evaluation.plots import plot_level_calibration
 from forecast.evaluation.scenario_scores import levels_of, peak_outlook, scenario_scores
-from forecast.forecasts import Forecasts
+from forecast.forecasts import Forecasts, scenario_quantiles
 from forecast.quantiles import LEVELS
 
 

@@ -9,7 +9,7 @@ import torch
 
 from forecast.demand.panel import Panel
 from forecast.errors import InputError, IntegrityError, NotFoundError, UsageError
-from forecast.model.bundle import Bundle
+from forecast.model.bundle import FILES, Bundle
 from forecast.model.coupling import scenario_ranks
 from forecast.model.ensemble import Ensemble
 from forecast.model.forecaster import Forecaster
@@ -46,6 +46,26 @@ def test_a_saved_bundle_forecasts_the_same(bundle: Bundle, daily: Panel, tmp_pat
     before, after = Forecaster(bundle, "cpu")(daily, 7), Forecaster(loaded, "cpu")(daily, 7)
     np.testing.assert_array_equal(before.quantiles_SHQ, after.quantiles_SHQ)
     np.testing.assert_array_equal(before.ranks_SHK, after.ranks_SHK)
+
+
+def test_ranks_of_a_saved_bundle_are_mapped_not_read(bundle: Bundle, daily: Panel, tmp_path: Path) -> None:
+    bundle.save(tmp_path / "bundle")
+    loaded = Bundle.load(tmp_path / "bundle")
+    assert isinstance(loaded.ranks_SHK, np.memmap)
+    assert not loaded.ranks_SHK.flags.writeable
+    np.testing.assert_array_equal(loaded.ranks_SHK, bundle.ranks_SHK)
+    loaded.save(tmp_path / "again")
+    for name in ("bundle.json", *FILES):
+        assert (tmp_path / "again" / name).read_bytes() == (tmp_path / "bundle" / name).read_bytes()
+    (tmp_path / "bundle" / "coupling.safetensors").unlink()  # a model that serves outlives its file
+    assert Forecaster(loaded, "cpu")(daily, 7).ranks_SHK.max() == 19
+
+
+def test_another_bundle_has_another_id(bundle: Bundle, tmp_path: Path) -> None:
+    bundle.save(tmp_path / "bundle")
+    loaded = Bundle.load(tmp_path / "bundle")
+    other = dataclasses.replace(loaded, facts={"steps": 1})
+    assert loaded.bundle_id == bundle.bundle_id != other.bundle_id
 
 
 @pytest.mark.parametrize("name", ["weights.safetensors", "coupling.safetensors", "series.json"])

@@ -1,8 +1,9 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
-from forecast.model.calendar import analog_periods, calendar_features
+from forecast.model.calendar import Moved, analog_periods, calendar_features
 
 
 def grid(n: int, *days: int) -> np.ndarray:
@@ -36,3 +37,17 @@ def test_calendar_features_know_weekday_and_hour() -> None:
     np.testing.assert_array_equal(days[:, 8:15], np.tile(np.eye(7), (2, 1)))
     hours = calendar_features("hour", np.datetime64("2024-01-01", "s"), 24)
     np.testing.assert_array_equal(hours[:, -24:], np.eye(24))
+
+
+@pytest.mark.parametrize("by", [-60, -20, 30, 60])
+def test_a_moved_event_keeps_the_one_before_it(by: int) -> None:
+    first = 700
+    events = np.zeros((1, 900, 2), np.float32)
+    events[0, [400, 764 + by], 0] = 1.0
+    events[0, [420, 784], 1] = 1.0
+    moved = Moved(first, np.array([by, 0]))
+    found = analog_periods(events, least=28, year=364, reach=14, moved=moved)[0]
+    assert found[764 + by] == 400
+    assert found[764 + by - 2] == 398
+    assert found[784] == 420
+    assert found[410] == 46

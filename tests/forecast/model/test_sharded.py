@@ -11,9 +11,9 @@ from forecast.model.bundle import Bundle
 from forecast.model.config import ModelConfig
 from forecast.model.coupling import scenario_ranks
 from forecast.model.ensemble import Ensemble
-from forecast.model.forecaster import SCORING_BATCH, Forecaster
+from forecast.model.forecaster import Forecaster
 from forecast.model.schema import FeatureSchema
-from forecast.model.sharded import ShardedForecaster, count_devices, forecaster, shards
+from forecast.model.sharded import count_devices, forecaster
 
 HORIZON = 10
 SERIES = 300
@@ -42,9 +42,8 @@ def bundle(panel: Panel) -> Bundle:
 
 
 def agree(bundle: Bundle, panel: Panel, device: str, devices: int) -> None:
-    one = Forecaster(bundle, device)(panel.until(80), HORIZON)
+    one = Forecaster(bundle, device, 1)(panel.until(80), HORIZON)
     several = forecaster(bundle, device, devices)
-    assert isinstance(several, ShardedForecaster)
     parts = several(panel.until(80), HORIZON)
     np.testing.assert_array_equal(parts.mean_SH, one.mean_SH)
     np.testing.assert_array_equal(parts.quantiles_SHQ, one.quantiles_SHQ)
@@ -71,15 +70,6 @@ def test_an_error_on_one_device_is_raised(
     monkeypatch.setattr(several.network, "forward", fail)
     with pytest.raises(RuntimeError, match="no memory"):
         several(panel, HORIZON)
-
-
-def test_shards_cover_all_series_once_in_whole_batches() -> None:
-    for n_series in (1, SCORING_BATCH, SCORING_BATCH + 1, 7 * SCORING_BATCH + 5):
-        for n in (1, 2, 3, 20):
-            found = shards(n_series, n)
-            assert [row for first, end in found for row in range(first, end)] == list(range(n_series))
-            assert all(first % SCORING_BATCH == 0 and end > first for first, end in found)
-            assert len(found) <= n
 
 
 def test_one_device_is_the_default_on_a_processor() -> None:

@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from forecast.demand.panel import Panel, Period
+from forecast.model import ensemble
 from forecast.model.ensemble import Ensemble
 from forecast.model.groups import NEW_ITEM, NEW_PLACE, OWN
 from forecast.model.schema import FeatureSchema
@@ -214,7 +215,10 @@ def test_some_steps_are_those_of_the_whole_horizon(panel: Panel, network: Ensemb
     assert torch.equal(cut.counted_BOH, truth.counted_BOH[:, :, part])
 
 
-def test_an_ensemble_is_the_average_of_its_members(panel: Panel, network: Ensemble) -> None:
+def test_an_ensemble_is_the_average_of_its_members(
+    panel: Panel, network: Ensemble, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ensemble, "has_bf16", lambda _device: False)
     config = network.config
     schema = FeatureSchema.fit(panel, config.horizon)
     whole = build_tensors(panel, config, schema, torch.device("cpu"), horizon=0)

@@ -152,7 +152,7 @@ def test_parts_that_do_not_belong_together_are_refused(home, make_publication):
     forecasts.mean_SH[0, 0] = np.nan
     with pytest.raises(InputError, match="mean"):
         write_snapshot(home, forecasts, panel, bundle_id="b", model_version="1")
-    assert not home.snapshots_dir.exists()
+    assert not list(home.snapshots_dir.iterdir())
 
 
 WRITER = textwrap.dedent(

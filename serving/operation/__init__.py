@@ -1,0 +1,1 @@
+"""Operation: processes, their supervision, and what an operator sees of them."""

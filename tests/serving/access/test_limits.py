@@ -1,0 +1,107 @@
+"""What one token may ask for, and what a server works on at once."""
+
+import threading
+
+import pytest
+from access import token
+
+from forecast.errors import OverloadError
+from serving.access.admission import OVERLOADED_S, STANDING_S, Lane, Place
+from serving.access.limits import Quota
+from serving.access.tokens import read_tokens
+
+
+@pytest.fixture
+def quota(own_home):
+    def make(**limits):
+        token(own_home, **limits)
+        return Quota(read_tokens(own_home)[0], now=1_000.0)
+
+    return make
+
+
+def entered(enter, times):
+    """How many calls at these moments were let in."""
+    count = 0
+    for now in times:
+        try:
+            enter(now)
+        except OverloadError:
+            continue
+        count += 1
+    return count
+
+
+def test_a_rate_lets_in_as_many_as_it_says_whatever_is_asked(quota):
+    limited = quota(rate=10, concurrency=10_000)
+    asked = [1_000.0 + n / 100 for n in range(1_000)]  # ten seconds of a hundred a second
+    assert entered(limited.enter, asked) == pytest.approx(10 * 10 + 10, abs=1)
+    with pytest.raises(
+        OverloadError, match="token planner-1: expected at most 10 calls per second"
+    ) as caught:
+        limited.enter(asked[-1])
+    assert 0 < caught.value.retry_s <= 0.11
+    limited.enter(asked[-1] + caught.value.retry_s)
+
+
+def test_a_rate_below_one_still_lets_one_in(quota):
+    slow = quota(rate=0.5, concurrency=9)
+    assert entered(slow.enter, [1_000.0 + n for n in range(10)]) == 5
+
+
+def test_a_clock_that_does_not_advance_gives_nothing(quota):
+    limited = quota(rate=1, concurrency=9)
+    assert entered(limited.enter, [1_000.0, 999.0, 1_000.0]) == 1
+
+
+def test_calls_at_once_are_bounded_and_given_back(quota):
+    limited = quota(rate=1_000, concurrency=2)
+    assert entered(limited.enter, [1_000.0] * 5) == 2
+    limited.leave()
+    assert entered(limited.enter, [1_000.0] * 5) == 1
+
+
+def test_a_burst_is_let_in_and_a_standing_queue_is_not():
+    lane = Lane("quick", turns=1, bound=4, burst=20)
+    assert entered(lane.enter, [5.0] * 20) == 20
+    with pytest.raises(OverloadError) as caught:
+        lane.enter(5.0)
+    assert caught.value.retry_s > 0
+    for _ in range(17):
+        lane.leave()
+    assert lane.calls == 3
+    assert entered(lane.enter, [5.0 + OVERLOADED_S / 2] * 9) == 1, "overloaded: the bound holds"
+    for _ in range(4):
+        lane.leave()
+    later = 5.0 + 3 * OVERLOADED_S
+    assert entered(lane.enter, [later] * 8) == 8, "calm again"
+    assert entered(lane.enter, [later + 2 * STANDING_S] * 8) == 0, "these have been waiting for long"
+
+
+def test_a_place_is_given_back_once_and_a_full_lane_takes_nothing_from_the_quota(quota):
+    lane, limited = Lane("heavy", turns=1, bound=1), quota(rate=1_000, concurrency=2)
+    place = Place(lane, limited, 1_000.0)
+    for _ in range(5):
+        with pytest.raises(OverloadError, match="heavy calls: expected at most 1 at once"):
+            Place(lane, limited, 1_000.0)
+    place.leave()
+    place.leave()
+    assert lane.calls == 0
+    assert Place(lane, limited, 1_000.0)
+
+
+def test_the_wait_follows_from_how_long_calls_take():
+    lane = Lane("heavy", turns=1, bound=2)
+    pause = threading.Event()
+    for _ in range(60):
+        with lane.turn():
+            pause.wait(0.002)
+    assert entered(lane.enter, [1.0] * 2) == 2
+    with pytest.raises(OverloadError) as quick:
+        lane.enter(1.0)
+    for _ in range(20):
+        with lane.turn():
+            pause.wait(0.05)
+    with pytest.raises(OverloadError) as slow:
+        lane.enter(1.0)
+    assert quick.value.retry_s < slow.value.retry_s
