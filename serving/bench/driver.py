@@ -23,6 +23,8 @@ from serving.errors import REFUSED
 
 START_S: Final = 120.0
 """How long a server may take to begin."""
+PLAIN: Final = {f"SURGECAST_SERVE_{name}": "" for name in ("TLS_CERT", "TLS_KEY", "TLS_CLIENT_CA")}
+"""Settings with which a server does not encrypt, whatever its home says."""
 GRACE_S: Final = 30.0
 """How much longer than its loops a job may take."""
 
@@ -74,12 +76,9 @@ def served(home: Home, core: int, log: Path) -> Iterator[RunningServer]:
     Raises SurgecastError with its last words when it does not begin to serve.
     """
     command = [sys.executable, "-m", "forecast.cli.main", "serve", "--home", str(home.root)]
-    command += ["--host", "127.0.0.1", "--port", "0", "--json"]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    with (
-        log.open("w") as words,
-        _started_on(core, command, words, environment) as process,
-    ):
+    command += ["--host", "127.0.0.1", "--port", "0", "--workers", "1", "--metrics-port", "0", "--json"]
+    environment = {**os.environ, **PLAIN, "OMP_NUM_THREADS": "1"}
+    with log.open("w") as words, _started_on(core, command, words, environment) as process:
         late = threading.Timer(START_S, process.kill)
         late.start()
         try:

@@ -1,7 +1,7 @@
 """The home that is served: made by the product's own commands, or a copy of one that is left alone.
 
-The copy has the snapshots as hard links (or copies, from another disk) and links to everything else, so that
-the bench can move its pointer.
+The copy has the snapshots as hard links (or copies, from another disk) and links to what else a server
+reads, so that the bench can move its pointer.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ EARLIER: Final = np.timedelta64(7, "D")
 """How much earlier the second snapshot of a made home ends."""
 COMMAND_S: Final = 1_800.0
 """How long a command may take."""
-OWN: Final = ("snapshots", "serving.json", "mlflow")
-"""What of a home is not linked."""
+LINKED: Final = ("surgecast.toml", "demand", "events", "bundles")
+"""What of a home the server of its copy reads."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,12 +55,13 @@ def stage_of(home: Home, folder: Path) -> Stage:
     other = _other(home, serving, pointer.previous)
     copy = Home(folder)
     copy.snapshots_dir.mkdir(parents=True)
-    for entry in home.root.iterdir():
-        if entry.name not in OWN:
-            (folder / entry.name).symlink_to(entry.absolute())
-    for name in (pointer.snapshot, other):
-        if name is not None:
-            shutil.copytree(home.snapshots_dir / name, copy.snapshots_dir / name, copy_function=_link)
+    for name in LINKED:
+        if (home.root / name).exists():
+            (folder / name).symlink_to((home.root / name).absolute())
+    for snapshot in (pointer.snapshot, other):
+        if snapshot is not None:
+            source, target = (place.snapshots_dir / snapshot for place in (home, copy))
+            shutil.copytree(source, target, copy_function=_link)
     move_pointer(copy, pointer.snapshot)
     return Stage(home=copy, snapshot=pointer.snapshot, other=other)
 

@@ -26,8 +26,8 @@ class Job:
         every request once, one at a time, in place of both, as far as the seconds go.
     seconds: length of the loop. after: once an open loop is over, calls in flight of a closed loop of
         `after_s` seconds that follows at once.
-    timeout_s: how long a call may take. learn: keep the answers as known ones (with `each`). check: count the
-        answers that are none of the known ones.
+    timeout_s: how long a call may take. connections: of gRPC, taken in turn. learn: keep the answers as known
+        ones (with `each`). check: count the answers that are none of the known ones.
     """
 
     kind: Kind
@@ -41,6 +41,7 @@ class Job:
     after: int = 0
     after_s: float = 0.0
     timeout_s: float = 10.0
+    connections: int = 4
     learn: bool = False
     check: bool = False
     seed: int = 0

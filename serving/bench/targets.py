@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from itertools import cycle
 from typing import Final
 
 import grpc
@@ -12,7 +13,11 @@ from serving.bench.tally import OK, Reply
 
 DETAILS: Final = "grpc-status-details-bin"
 RETRY: Final = b"google.rpc.RetryInfo"
-_OPTIONS: Final = (("grpc.max_receive_message_length", -1), ("grpc.enable_http_proxy", 0))
+_OPTIONS: Final = (
+    ("grpc.max_receive_message_length", -1),
+    ("grpc.enable_http_proxy", 0),
+    ("grpc.use_local_subchannel_pool", 1),
+)
 
 
 def target_of(job: Job) -> Target:
@@ -26,21 +31,22 @@ class GrpcTarget:
     """A method with one answer, bytes in and bytes out."""
 
     def __init__(self, job: Job) -> None:
-        self._channel = grpc.aio.insecure_channel(job.address, _OPTIONS)
-        self._call = self._channel.unary_unary(job.path)
+        self._channels = [grpc.aio.insecure_channel(job.address, _OPTIONS) for _ in range(job.connections)]
+        self._calls = cycle([channel.unary_unary(job.path) for channel in self._channels])
         self._timeout_s = job.timeout_s
 
     async def ask(self, request: bytes) -> Reply:
         """One call."""
         try:
-            content: bytes = await self._call(request, timeout=self._timeout_s)
+            content: bytes = await next(self._calls)(request, timeout=self._timeout_s)
         except grpc.aio.AioRpcError as error:
             return _failure(error)
         return Reply(OK, content, len(content))
 
     async def aclose(self) -> None:
-        """End the connection."""
-        await self._channel.close()
+        """End the connections."""
+        for channel in self._channels:
+            await channel.close()
 
 
 class GrpcStreamTarget:
