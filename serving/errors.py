@@ -74,6 +74,10 @@ _FIELD_ERRORS: Final[tuple[type[FieldError], ...]] = (
 )
 RETRIED: Final = "UNAVAILABLE"
 """The status after which a channel asks again by itself."""
+REFUSED: Final = "RESOURCE_EXHAUSTED"
+"""The status of a server that has too much to do."""
+ABSENT: Final = "UNIMPLEMENTED"
+"""The status of a method that a server does not have."""
 _FULL_S: Final = 0.1
 """Seconds to wait for a server that is full and does not say how long."""
 _UNSAID: Final[dict[grpc.StatusCode, tuple[type[FieldError], str, str]]] = {

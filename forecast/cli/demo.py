@@ -8,17 +8,17 @@ from __future__ import annotations
 import json
 import os
 import shlex
-import signal
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from textwrap import fill
-from typing import IO, TYPE_CHECKING, Annotated, Any, Literal, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from forecast.cli.processes import ended_by_signals, first_object, started
 from forecast.errors import BusyError, SurgecastError, UsageError
 from forecast.home import Home
 
@@ -28,8 +28,6 @@ if TYPE_CHECKING:
 SLICES = ("all", "fast", "slow", "intermittent", "peak")
 STEPS = 11
 WIDTH = 100
-STOP_SECONDS = 15.0
-"""How long an interrupted or stopping process may take to end."""
 
 
 class StepError(SurgecastError):
@@ -69,7 +67,7 @@ def demo(
     if minutes is not None and not minutes > 0:
         raise UsageError(f"--minutes: expected more than 0, found {minutes}")
     home = _home(keep, data)
-    with _ended_by_signals():
+    with ended_by_signals():
         _Walk(data, home, minutes).run(folder)
 
 
@@ -139,7 +137,7 @@ class _Walk:
     def step(self, step: Step, *, read: bool = False) -> str:
         """Run a command to its end; returns what it printed if `read`, else that is for the user's eyes."""
         command = self.announce(step)
-        with _process(command, stdout=subprocess.PIPE if read else None) as process:
+        with started(command, stdout=subprocess.PIPE if read else None) as process:
             printed, _ = process.communicate()
         if process.returncode != 0:
             raise StepError(shown(step.arguments), process.returncode)
@@ -150,8 +148,8 @@ class _Walk:
         """Serve while the context is open; yields HOST:PORT."""
         command = self.announce(step)
         log = self.home.root / "serve.log"
-        with log.open("w") as errors, _process(command, stdout=subprocess.PIPE, stderr=errors) as process:
-            ready = _first_object(process)
+        with log.open("w") as errors, started(command, stdout=subprocess.PIPE, stderr=errors) as process:
+            ready = first_object(process)
             if ready is None:
                 status = process.wait()
                 typer.echo(log.read_text(), err=True, nl=False)
@@ -214,80 +212,6 @@ def shown(arguments: Sequence[str]) -> str:
     if script.exists() and (found is None or Path(found).resolve() != script.resolve()):
         program = os.path.relpath(script) if script.is_relative_to(Path.cwd()) else str(script)
     return shlex.join([program, *arguments])
-
-
-@contextmanager
-def _process(
-    command: Sequence[str], *, stdout: int | None, stderr: IO[str] | None = None
-) -> Iterator[subprocess.Popen[str]]:
-    """A process that never outlives the context.
-
-    It gets a group of its own, so that Ctrl-C at a terminal reaches this program alone, which then passes it
-    on once: a command that is interrupted twice cannot clean up.
-    """
-    with _signals_held() as received:  # one that came while the process starts would lose sight of it
-        process = subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=stdout, stderr=stderr, text=True, process_group=0
-        )
-    try:
-        for number in received:
-            signal.raise_signal(number)
-        yield process
-    except BaseException:  # whatever happened, the process must end before it is passed on
-        _stop(process, signal.SIGINT)
-        raise
-    _stop(process, signal.SIGTERM)
-
-
-@contextmanager
-def _signals_held() -> Iterator[list[int]]:
-    """Signals that arrive inside are not acted on, but listed."""
-    received: list[int] = []
-    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-    former = {number: signal.signal(number, lambda n, _frame: received.append(n)) for number in numbers}
-    try:
-        yield received
-    finally:
-        for number, handler in former.items():
-            signal.signal(number, handler)
-
-
-def _stop(process: subprocess.Popen[str], number: signal.Signals) -> None:
-    if process.poll() is None:
-        process.send_signal(number)
-        try:
-            process.wait(STOP_SECONDS)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-    if process.stdout is not None:
-        process.stdout.close()
-
-
-def _first_object(process: subprocess.Popen[str]) -> dict[str, Any] | None:
-    """The JSON object that a process prints over several lines; None when it ends without one."""
-    text = ""
-    for line in process.stdout or ():
-        text += line
-        if line.startswith("}"):
-            found: dict[str, Any] = json.loads(text)
-            return found
-    return None
-
-
-@contextmanager
-def _ended_by_signals() -> Iterator[None]:
-    """SIGTERM and SIGHUP end the demo as an exception, so that it takes its processes along."""
-
-    def leave(number: int, _frame: object) -> NoReturn:
-        raise SystemExit(128 + number)
-
-    former = {number: signal.signal(number, leave) for number in (signal.SIGTERM, signal.SIGHUP)}
-    try:
-        yield
-    finally:
-        for number, handler in former.items():
-            signal.signal(number, handler)
 
 
 def _rounded(value: float | None) -> float | None:

@@ -114,9 +114,9 @@ def cold(
     as_json: JsonOption = False,
 ) -> None:
     """Hide items and a store of M5 entirely, forecast them, and compare with a model that knows them."""
+    from forecast.bench.machine import machine
     from forecast.cli.output import print_json
     from training.bench.cold import bench_cold, print_cold
-    from training.bench.machine import machine
     from training.options import training_config
 
     results = bench_cold(
@@ -157,9 +157,9 @@ def peaks(
     as_json: JsonOption = False,
 ) -> None:
     """Score M5's peaks and named events, ours against simple methods and forecasts from files."""
+    from forecast.bench.machine import machine
     from forecast.cli.output import print_json
     from forecast.evaluation.backtest_table import print_backtest, print_calibration, print_comparisons
-    from training.bench.machine import machine
     from training.bench.peaks import bench_peaks
     from training.jobs import MODEL_NAME
     from training.options import training_config
@@ -193,8 +193,8 @@ def _print_after_and_outlook(results: Mapping[str, float], names: list[str]) -> 
 
 
 def _print(name: str, results: Mapping[str, float], *, as_json: bool) -> None:
+    from forecast.bench.machine import machine
     from forecast.cli.output import print_json, print_table
-    from training.bench.machine import machine
 
     if as_json:
         print_json({"bench": name, "machine": machine(), "results": results})

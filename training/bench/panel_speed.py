@@ -9,11 +9,12 @@ import time
 from pathlib import Path
 from typing import Final
 
+from forecast.bench.samples import Samples
 from forecast.cli.output import say
 from forecast.demand.panel_build import load_panel
 from forecast.home import Home
 from training.bench.speed_data import HORIZON, SpeedData, simulated
-from training.bench.timing import GB, Samples, peak_gb, run_fresh
+from training.bench.timing import GB, peak_gb, run_fresh
 
 VARYING: Final = ("panel_load_s", "panel_peak_gb", "tensors_s")
 """Metrics that differ between repeats."""

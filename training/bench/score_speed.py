@@ -20,6 +20,7 @@ from typing import Final
 import numpy as np
 import torch
 
+from forecast.bench.samples import Samples
 from forecast.cli.output import say
 from forecast.demand.panel import Panel
 from forecast.demand.shards import PanelShards
@@ -40,7 +41,7 @@ from training.bench.speed_data import (
     simulated_in_shards,
     speed_panel,
 )
-from training.bench.timing import GB, Samples, Stopwatch, peak_gb, run_fresh
+from training.bench.timing import GB, Stopwatch, peak_gb, run_fresh
 
 STEPS: Final = 3
 LEARNED: Final = 10_000

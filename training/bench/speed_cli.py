@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -55,6 +54,7 @@ def train(
         raise UsageError(f"--peers: expected --vs neuralforecast beside it, found --peers {peers} alone")
     if data is None and store is not None:
         raise UsageError(f"--store: expected --data DIR beside it, found --store {store} alone")
+    from forecast.bench.report import print_results
     from training.bench.neural_training import parse_peers
     from training.bench.race import Race
     from training.bench.speed_data import EVERY_STORE, SpeedData
@@ -70,7 +70,7 @@ def train(
         peers=() if vs is None else parse_peers(peers or "tide"),
         run=Race(minutes=minutes, training=training, every=every, windows=windows) if minutes else None,
     )
-    _print("train", results, as_json=as_json)
+    print_results("train", results, as_json=as_json)
 
 
 def score(
@@ -87,6 +87,7 @@ def score(
     as_json: JsonOption = False,
 ) -> None:
     """Measure scoring of all series at one origin into a snapshot on disk, as `publish` does."""
+    from forecast.bench.report import print_results
     from training.bench.score_speed import ScoreSpeed, bench_score, parse_scale
     from training.bench.speed_data import SpeedData
 
@@ -95,7 +96,7 @@ def score(
         scale=parse_scale(scale),
         how=ScoreSpeed(repeats=repeats, device=device, members=members, seed=seed),
     )
-    _print("score", results, as_json=as_json)
+    print_results("score", results, as_json=as_json)
 
 
 def panel(
@@ -107,23 +108,9 @@ def panel(
     as_json: JsonOption = False,
 ) -> None:
     """Measure loading of the panel from the store: seconds, peak of memory, bytes on the device."""
+    from forecast.bench.report import print_results
     from training.bench.panel_speed import bench_panel
     from training.bench.speed_data import SpeedData
 
     source = SpeedData(folder=data, series=series, seed=seed)
-    _print("panel", bench_panel(source, repeats=repeats, device=device), as_json=as_json)
-
-
-def _print(name: str, results: Mapping[str, float], *, as_json: bool) -> None:
-    from forecast.cli.output import print_json, print_table
-    from training.bench.machine import machine
-
-    if as_json:
-        print_json({"bench": name, "machine": machine(), "results": results})
-        return
-    rows: list[tuple[str, float, float | None]] = [
-        (metric, value, results.get(f"{metric}_spread"))
-        for metric, value in results.items()
-        if not metric.endswith("_spread")
-    ]
-    print_table(("metric", "median or value", "spread (IQR / median)"), rows, title=name)
+    print_results("panel", bench_panel(source, repeats=repeats, device=device), as_json=as_json)

@@ -1,5 +1,4 @@
-"""Repeated measurements: their medians and spreads, laps of a training loop, peaks of memory in fresh
-processes.
+"""Laps of a training loop, and peaks of memory in fresh processes.
 
 GB are 10^9 bytes. A fresh process has no peak but its own, and imports nothing that a part before it needed.
 """
@@ -11,11 +10,9 @@ import resource
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
-
-import numpy as np
 
 from forecast.errors import SurgecastError
 
@@ -23,27 +20,6 @@ if TYPE_CHECKING:
     import torch
 
 GB: Final = 1e9
-
-
-class Samples:
-    """Values of metrics, one a repeat."""
-
-    def __init__(self) -> None:
-        self._values: dict[str, list[float]] = {}
-
-    def add(self, values: Mapping[str, float]) -> None:
-        """The metrics of one more repeat."""
-        for name, value in values.items():
-            self._values.setdefault(name, []).append(float(value))
-
-    def results(self) -> dict[str, float]:
-        """The median of each metric, and as NAME_spread its interquartile range over the median (0 for one
-        repeat)."""
-        found: dict[str, float] = {}
-        for name, values in self._values.items():
-            low, middle, high = np.percentile(values, (25, 50, 75)).tolist()
-            found |= {name: middle, f"{name}_spread": (high - low) / middle if middle else 0.0}
-        return found
 
 
 class Lap(NamedTuple):

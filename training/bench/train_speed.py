@@ -13,13 +13,14 @@ from typing import Final
 
 import torch
 
+from forecast.bench.samples import Samples
 from forecast.cli.output import say
 from forecast.demand.panel import Panel
 from forecast.model.windows import gather_examples
 from training.bench.neural_training import NeuralTraining, check_installed, peer_like
 from training.bench.race import Race, race
 from training.bench.speed_data import HORIZON, SpeedData, speed_panel
-from training.bench.timing import LapClock, Samples, Stopwatch
+from training.bench.timing import LapClock, Stopwatch
 from training.bench.training_loop import TrainingLoop
 from training.config import TrainingConfig
 from training.feed import Draw

@@ -108,10 +108,10 @@ class _Comparison:
         self.as_json = as_json
 
     def __call__(self, dataset: str, tasks: list[Task]) -> None:
+        from forecast.bench.machine import machine
         from forecast.cli.output import print_json
         from tests.bench.peers.runner import check_tasks, run
         from tests.bench.peers.table import as_json, print_results
-        from training.bench.machine import machine
 
         check_tasks(tasks)
         results = run(tasks, self.everyone, self.out)

@@ -13,12 +13,13 @@ import pytest
 import torch
 from panels import make_panel
 
+from forecast.bench.samples import Samples
 from forecast.cli.main import run
 from forecast.demand.panel import Panel
 from forecast.quantiles import LEVELS
 from training.bench.race import Course, Point, Race, best, decile_wql, race, verdict
 from training.bench.speed_data import open_panel, save_panel, simulated
-from training.bench.timing import LapClock, Samples, peak_gb
+from training.bench.timing import LapClock, peak_gb
 from training.config import TrainingConfig
 
 SMALL = ["--series", "20", "--device", "cpu", "--repeats", "1", "--json"]

@@ -1,0 +1,1 @@
+"""What the benchmarks of all rooms share: the machine, repeats, how results are printed."""

@@ -1,0 +1,1 @@
+"""The same forecasts behind other people's servers. Only this folder may import them."""

@@ -1,0 +1,130 @@
+"""The same forecasts behind MLflow's and Ray Serve's servers: same requests, same generator, same run.
+
+Our server keeps its one core. The peers get as many workers as this process has cores, and all of the cores,
+so that the ratio errs in their favour.
+"""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, replace
+from typing import Final
+
+import grpc
+import numpy as np
+from surgecast.v1 import forecast_pb2
+
+from forecast.cli.output import say
+from forecast.errors import SurgecastError, UsageError
+from forecast.forecasts import Floats
+from serving.bench.bench import PROBE_S, Bench
+from serving.bench.load import Job
+from serving.bench.peers.processes import PEERS, check_installed, mlflow_server, ray_server
+from serving.bench.questions import BATCH
+from serving.bench.reads import SERIES, WARM_S, batch, batch_job
+
+TIMEOUT_S: Final = 60.0
+"""A peer may take its time."""
+
+
+def parse_peers(text: str) -> tuple[str, ...]:
+    """Names from `mlflow,rayserve`, each once. Raises UsageError for one that is not known, NotFoundError for
+    one that is not installed."""
+    names = tuple(dict.fromkeys(name.strip() for name in text.split(",")))
+    for name in names:
+        if name not in PEERS:
+            raise UsageError(f"--vs: expected some of {', '.join(PEERS)}, found {name!r}")
+        check_installed(name)
+    return names
+
+
+@dataclass(frozen=True, kw_only=True)
+class Peer:
+    """A peer: its server, our requests in its own form, and the means (n, H) that it answers with."""
+
+    server: AbstractContextManager[str]
+    requests: Sequence[bytes]
+    job: Job
+    means: Callable[[str, bytes], Floats]
+
+
+def versus(bench: Bench, peers: Sequence[str]) -> None:
+    """vs_NAME_ratio: our forecasts a second over theirs; NAME_forecasts_per_s and NAME_p99_ms beside ours.
+
+    Raises SurgecastError when a peer's numbers are not ours.
+    """
+    if not any(name == "batch_forecasts_per_s" for name in bench.samples.results()):
+        batch(bench)
+    for name in peers:
+        say(f"starting {name}")
+        peer = {"mlflow": _mlflow, "rayserve": _rayserve}[name](bench)
+        with peer.server as address:
+            _same(bench, name, peer.means(address, peer.requests[0]))
+            job = replace(peer.job, address=address)
+            bench.run(replace(job, seconds=WARM_S))
+            for _ in range(bench.config.repeats):
+                found = bench.run(job)
+                speed = {f"{name}_forecasts_per_s": SERIES * found.good_per_s}
+                bench.samples.add(speed | {f"{name}_p99_ms": found.p99_ms})
+        results = bench.samples.results()
+        ratio = results["batch_forecasts_per_s"] / results[f"{name}_forecasts_per_s"]
+        bench.facts[f"vs_{name}_ratio"] = ratio
+
+
+def _mlflow(bench: Bench) -> Peer:
+    requests = []
+    for content in bench.questions.batches(100, SERIES):
+        keys = forecast_pb2.BatchGetForecastsRequest.FromString(content).keys
+        columns = {name: [getattr(key, name) for key in keys] for name in ("item", "location", "platform")}
+        requests.append(json.dumps({"inputs": columns}).encode())
+    file = bench.file("mlflow", requests)
+    return Peer(
+        server=mlflow_server(bench.stage.home, bench.stage.snapshot, bench.folder, _workers()),
+        requests=requests,
+        job=replace(batch_job(bench), kind="http", path="/invocations", requests=file, timeout_s=TIMEOUT_S),
+        means=_mlflow_means,
+    )
+
+
+def _mlflow_means(address: str, request: bytes) -> Floats:
+    connection = http.client.HTTPConnection(address, timeout=TIMEOUT_S)
+    try:
+        connection.request("POST", "/invocations", request, {"Content-Type": "application/json"})
+        reply = connection.getresponse()
+        content = reply.read()
+    finally:
+        connection.close()
+    if reply.status != http.client.OK:
+        raise SurgecastError(f"mlflow: expected forecasts, found {content[:200].decode(errors='replace')}")
+    return np.array(json.loads(content)["predictions"]["mean"], np.float32)
+
+
+def _rayserve(bench: Bench) -> Peer:
+    return Peer(
+        server=ray_server(bench.stage.home, bench.folder, _workers()),
+        requests=bench.questions.batches(100, SERIES),
+        job=replace(batch_job(bench), timeout_s=TIMEOUT_S),
+        means=_grpc_means,
+    )
+
+
+def _grpc_means(address: str, request: bytes) -> Floats:
+    options = (("grpc.max_receive_message_length", -1), ("grpc.enable_http_proxy", 0))
+    with grpc.insecure_channel(address, options) as channel:
+        content: bytes = channel.unary_unary(BATCH)(request, timeout=PROBE_S, wait_for_ready=True)
+    reply = forecast_pb2.BatchGetForecastsResponse.FromString(content)
+    return np.array([forecast.mean for forecast in reply.forecasts], np.float32)
+
+
+def _same(bench: Bench, name: str, theirs: Floats) -> None:
+    ours = _grpc_means(bench.server.address, bench.questions.batches(1, SERIES)[0])
+    if ours.shape != theirs.shape or not np.allclose(ours, theirs):
+        raise SurgecastError(f"{name}: expected the numbers of our server, found others")
+
+
+def _workers() -> int:
+    return len(os.sched_getaffinity(0))
