@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+import os
+import time
 from pathlib import Path
+from typing import Final
 
-MB = 1e6
+MB: Final = 1e6
+WINDOW_S: Final = 0.4
+IDLE: Final = 0.1
+"""Share of a core below which a process counts as idle."""
+SETTLE_S: Final = 60.0
 
 
 def memory_mb(pid: int) -> float:
@@ -15,6 +22,24 @@ def memory_mb(pid: int) -> float:
 def resident_mb(pid: int) -> float:
     """All memory that is resident, MB, the touched pages of mapped files included."""
     return _status(pid, "VmRSS")
+
+
+def settle(pid: int) -> bool:
+    """Wait until a process has little to do, so that what it prepares beside its first answers (a live model)
+    does not slow down what is measured; whether that came in `SETTLE_S`."""
+    end = time.monotonic() + SETTLE_S
+    while time.monotonic() < end:
+        before = _cpu_s(pid)
+        time.sleep(WINDOW_S)
+        if _cpu_s(pid) - before < IDLE * WINDOW_S:
+            return True
+    return False
+
+
+def _cpu_s(pid: int) -> float:
+    """Processor time of all its threads, seconds."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def _status(pid: int, name: str) -> float:

@@ -18,6 +18,7 @@ from serving.bench.h2load import h2load
 from serving.bench.homes import Stage, make_home, stage_of
 from serving.bench.overload import overload
 from serving.bench.plans import aggregates, export, surges, whatif
+from serving.bench.process import SETTLE_S, settle
 from serving.bench.questions import Questions
 from serving.bench.reads import batch, single
 from serving.bench.soak import soak
@@ -108,13 +109,20 @@ def bench_serve(config: ServeBench, source: Source, *, peers: Sequence[str], out
 
 def _measure(bench: Bench, peers: Sequence[str], outside: Cores | None) -> None:
     for name in bench.config.only:
-        say(f"measuring {name}")
+        _announce(bench, f"measuring {name}")
         MEASURES[name](bench)
     if outside is not None:
-        say("measuring with h2load")
+        _announce(bench, "measuring with h2load")
         h2load(bench, outside.generator)
     if bench.config.soak_minutes:
-        say(f"soaking for {bench.config.soak_minutes:g} minutes")
+        _announce(bench, f"soaking for {bench.config.soak_minutes:g} minutes")
         soak(bench)
     if peers:
         versus(bench, peers)
+
+
+def _announce(bench: Bench, what: str) -> None:
+    """Say what comes, when the server is idle."""
+    if not settle(bench.server.pid):
+        say(f"the server is still busy by itself after {SETTLE_S:g} s")
+    say(what)

@@ -22,6 +22,7 @@ from serving.bench.driver import Generator, generating
 from serving.bench.h2load import framed, parse_report
 from serving.bench.load import Job, read_requests, save_requests
 from serving.bench.overload import recovered
+from serving.bench.process import settle
 from serving.bench.soak import Held, ends
 from serving.bench.tally import BIN_S, OK, Reply, Tally, milliseconds, schedule
 from serving.errors import REFUSED
@@ -176,6 +177,15 @@ def test_the_generator_ends_with_its_input():
     command = [sys.executable, "-m", "serving.bench.generator"]
     done = subprocess.run(command, input="", capture_output=True, text=True, timeout=60, check=True)
     assert (done.stdout, done.stderr) == ("", "")
+
+
+def test_a_process_is_waited_for_until_it_is_idle():
+    code = "import time\nend = time.monotonic() + 1\nwhile time.monotonic() < end: pass\ninput()"
+    began = time.monotonic()
+    with subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE) as process:
+        assert settle(process.pid)
+        assert time.monotonic() - began > 1
+        process.communicate(b"\n", timeout=60)
 
 
 def test_percentiles_are_numpys():
