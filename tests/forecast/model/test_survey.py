@@ -20,7 +20,7 @@ from forecast.model.bundle import Bundle
 from forecast.model.config import ModelConfig
 from forecast.model.coupling import scenario_ranks
 from forecast.model.ensemble import Ensemble
-from forecast.model.forecaster import Batches, Forecaster, score
+from forecast.model.forecaster import SCORING_BATCH, Batches, Forecaster, score
 from forecast.model.memory import panel_bytes, period_bytes, snapshot_bytes
 from forecast.model.schema import FeatureSchema
 from forecast.model.tensors import build_tensors
@@ -29,7 +29,7 @@ from forecast.snapshot.format import FILES
 from forecast.snapshot.writer import stream_snapshot
 
 H, SERIES, T = 10, 700, 80
-CUTS = [slice(0, 256), slice(256, 512), slice(512, SERIES)]
+CUTS = [slice(0, SCORING_BATCH), slice(SCORING_BATCH, SERIES)]
 """Whole batches, so that the arithmetic is the same to the last bit."""
 
 
@@ -199,7 +199,9 @@ def test_fewer_series_at_once_where_the_device_has_no_memory(
     monkeypatch.setattr(forecaster.network, "forward", failing_above(forecaster.network, 50))
     found = forecaster(panel, H)
     np.testing.assert_allclose(found.mean_SH, expected.mean_SH, rtol=1e-4)
-    assert capsys.readouterr().err == "cpu: no memory for 256 series at once, going on with fewer\n"
+    assert (
+        capsys.readouterr().err == f"cpu: no memory for {SCORING_BATCH} series at once, going on with fewer\n"
+    )
     assert forecaster._batches[0].size == 32
     forecaster(panel, H)
     assert capsys.readouterr().err == ""
