@@ -37,6 +37,10 @@ OPTIONS: Final = (
     ("grpc.service_config", json.dumps(_RETRY)),
     ("grpc.max_receive_message_length", 256 << 20),
     ("grpc.enable_http_proxy", 0),
+    # A server that ended and is there again is found before the repetitions of a call are used up.
+    ("grpc.min_reconnect_backoff_ms", 100),
+    ("grpc.initial_reconnect_backoff_ms", 100),
+    ("grpc.max_reconnect_backoff_ms", 2_000),
 )
 
 
