@@ -51,6 +51,7 @@ def until(condition, seconds=10.0):
     end = time.monotonic() + seconds
     while not (found := condition()):
         assert time.monotonic() < end, "nothing happened in time"
+        time.sleep(0.01)  # the interpreter is for those who work
     return found
 
 

@@ -45,6 +45,7 @@ def until(condition: Callable[[], Any], seconds: float = 10.0) -> Any:
     end = time.monotonic() + seconds
     while not (found := condition()):
         assert time.monotonic() < end, "nothing happened in time"
+        time.sleep(0.01)  # the interpreter is for those who work
     return found
 
 
@@ -120,7 +121,12 @@ class Load:
 
     def _ask(self) -> None:
         request = pb.GetForecastRequest(key=pb.SeriesKey(**self._key)).SerializeToString()
-        options = (("grpc.service_config", RETRY), ("grpc.use_local_subchannel_pool", 1))
+        options = (
+            ("grpc.service_config", RETRY),
+            ("grpc.use_local_subchannel_pool", 1),
+            ("grpc.min_reconnect_backoff_ms", 100),
+            ("grpc.initial_reconnect_backoff_ms", 100),
+        )
         with grpc.insecure_channel(self._address, options=options) as channel:
             get = channel.unary_unary(GET, response_deserializer=pb.GetForecastResponse.FromString)
             while not self._stop.is_set():
