@@ -7,6 +7,7 @@ import resource
 import tempfile
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
@@ -200,21 +201,22 @@ def test_errors_keep_their_class_and_words(tmp_path: Path) -> None:
     assert read_error(tmp_path, 0) is None
 
 
-@pytest.fixture
+@contextmanager
 def small_files() -> Iterator[None]:
-    """Files may have 16 KiB, as on a disk that is nearly full."""
+    """Files may have 16 KiB, as on a disk that is nearly full: also the file that the results of tests go to."""
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (16_384, before[1]))
-    yield
-    resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
-@pytest.mark.usefixtures("small_files")
 def test_no_room_for_what_is_handed_over_names_the_folder(
     panel: Panel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    with pytest.raises(SurgecastError) as raised:
+    with small_files(), pytest.raises(SurgecastError) as raised:
         fit(panel, model=MODEL, training=TWO)
     message = str(raised.value)
     assert message.startswith(f"temporary folder: expected room in {tmp_path} for the panel")
