@@ -1,0 +1,1 @@
+"""Gates: what must hold before a model is trained, and before it serves."""
