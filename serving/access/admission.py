@@ -61,7 +61,9 @@ class Lane:
 
     A burst of `burst` calls is let in as well, so that a moment's pause refuses nobody. When there were more
     than `bound` for a while, or more than `burst`, the lane is overloaded, until a second passes without a
-    refusal. A call whose request is slow to come holds a thread, but no turn.
+    refusal. Then one call may wait beside those that are worked on, for with so many coming that is enough
+    to lose no turn, and all that a longer queue adds is waiting. A call whose request is slow to come holds
+    a thread, but no turn.
 
     gives_way: after a call, rest while others are being refused, three times as long as was worked at most.
     The thread that refuses needs the interpreter's lock too; calls would wait for it unseen, before the gate.
@@ -73,6 +75,7 @@ class Lane:
         self.name = name
         self.bound = bound
         self.burst = bound if burst is None else burst
+        self._narrow = min(bound, turns + 1)
         self.pool = ThreadPoolExecutor(self.burst, thread_name_prefix=name)
         self._turns = threading.Semaphore(turns)
         self._n_turns = turns
@@ -96,9 +99,10 @@ class Lane:
             standing = self._calls >= self.bound and now - self._busy_since > max(
                 STANDING_S, 10 * self._mean_s
             )
-            if self._calls < (
-                self.bound if standing or now < self._refused_at + OVERLOADED_S else self.burst
-            ):
+            allowed = self.bound if standing else self.burst
+            if now < self._refused_at + OVERLOADED_S:
+                allowed = self._narrow
+            if self._calls < allowed:
                 self._calls += 1
                 return
             self._refused_at = now
