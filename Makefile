@@ -8,7 +8,7 @@ EXAMPLES ?= 20000
 NAMES := from importlib.metadata import entry_points as e; \
   print(*sorted({x.name for x in e(group="surgecast.bench")} - {"m5", "freshretail", "peaks", "stockouts", "cold"}))
 
-.PHONY: demo test lint fuzz protos bench clean
+.PHONY: demo test lint fuzz protos interface bench clean
 
 demo: $(READY)  ## train on real orders and answer a planner's questions over gRPC
 	$(BIN)/surgecast demo
@@ -16,18 +16,23 @@ demo: $(READY)  ## train on real orders and answer a planner's questions over gR
 test: lint  ## everything that must hold before a change goes in
 	$(BIN)/pytest
 
-lint: $(READY)  ## format, lint, strict types, direction of imports, generated code
+lint: $(READY)  ## format, lint, strict types, direction of imports, the interface and its generated code
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/pytest -q tests/test_architecture.py
 	$(BIN)/python protos/generate.py --check
+	$(BIN)/buf lint protos
+	$(BIN)/buf breaking protos --against protos/interface.binpb
 
 fuzz: $(READY)  ## random and mutated requests to every method: make fuzz EXAMPLES=20000
 	SURGECAST_FUZZ=$(EXAMPLES) $(BIN)/pytest tests/serving/access/test_fuzz.py
 
 protos: $(READY)  ## generate the gRPC code again
 	$(BIN)/python protos/generate.py
+
+interface: $(READY)  ## at a release: take the interface as what later ones must not break
+	$(BIN)/buf build protos --output protos/interface.binpb
 
 bench: $(READY)  ## measure speed, and accuracy on the data sets given: make bench M5=DIR FRESHRETAIL=DIR
 	@mkdir -p build

@@ -203,7 +203,7 @@ def test_errors_keep_their_class_and_words(tmp_path: Path) -> None:
 
 @contextmanager
 def small_files() -> Iterator[None]:
-    """Files may have 16 KiB, as on a disk that is nearly full: also the file that the results of tests go to."""
+    """Files may have 16 KiB, as on a disk that is nearly full (so may the log of the tests)."""
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (16_384, before[1]))
     try:
