@@ -34,6 +34,16 @@ AddressOption = Annotated[
         rich_help_panel=PANEL,
     ),
 ]
+ServerOption = Annotated[
+    str | None,
+    typer.Option(
+        "--address",
+        callback=_quiet_grpc,
+        metavar="HOST:PORT",
+        help="Server that does it; without, it is done in the home, be a server running or not.",
+        rich_help_panel=PANEL,
+    ),
+]
 TokenFileOption = Annotated[
     Path | None,
     typer.Option(
