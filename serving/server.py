@@ -20,6 +20,7 @@ from serving.access.callers import AccessConfig
 from serving.access.connections import connection_options
 from serving.access.gate import Gate, make_gate
 from serving.access.tls import Credentials
+from serving.addresses import join_address
 from serving.call import ASKING, Call
 from serving.checks import MAX_REQUEST_BYTES
 from serving.interceptors import ErrorInterceptor
@@ -240,11 +241,6 @@ def _call(context: grpc.ServicerContext, longest_s: float) -> Call:
         return ASKING.get() or str(context.peer())
 
     return Call(remaining=lambda: end - time.monotonic(), active=context.is_active, caller=caller)
-
-
-def join_address(host: str, port: int) -> str:
-    """HOST:PORT, with brackets around an IPv6 address."""
-    return f"[{host.strip('[]')}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def take_port(host: str, port: int) -> socket.socket:

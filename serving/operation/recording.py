@@ -145,18 +145,13 @@ class _Call:
         """The handler of a single answer."""
 
         def answer_recorded(request: Any, context: grpc.ServicerContext) -> Any:
-            began = perf_counter()
-            recorder = self._recorder
-            recorder.begin(self, context)
-            context.set_trailing_metadata(((REQUEST_ID, self.request_id),))
+            began = self._begin(context)
             code = _UNKNOWN
             try:
                 reply = answer(request, context)
                 code = 0 if context.is_active() else _CANCELLED
             finally:
-                if code:
-                    self._identify(context)
-                recorder.end(self, context, _final(code, context), began, slow=True)
+                self._end(context, code, began, slow=True)
             return reply
 
         return answer_recorded
@@ -165,10 +160,7 @@ class _Call:
         """The handler of a stream of pieces; one whose reader went away was cancelled."""
 
         def pieces_recorded(request: Any, context: grpc.ServicerContext) -> Iterator[Any]:
-            began = perf_counter()
-            recorder = self._recorder
-            recorder.begin(self, context)
-            context.set_trailing_metadata(((REQUEST_ID, self.request_id),))
+            began = self._begin(context)
             code = _UNKNOWN
             try:
                 yield from stream(request, context)
@@ -177,11 +169,20 @@ class _Call:
                 code = _CANCELLED
                 raise
             finally:
-                if code:
-                    self._identify(context)
-                recorder.end(self, context, _final(code, context), began, slow=False)
+                self._end(context, code, began, slow=False)
 
         return pieces_recorded
+
+    def _begin(self, context: grpc.ServicerContext) -> float:
+        began = perf_counter()
+        self._recorder.begin(self, context)
+        context.set_trailing_metadata(((REQUEST_ID, self.request_id),))
+        return began
+
+    def _end(self, context: grpc.ServicerContext, code: int, began: float, *, slow: bool) -> None:
+        if code:
+            self._identify(context)
+        self._recorder.end(self, context, _final(code, context), began, slow=slow)
 
     def _identify(self, context: grpc.ServicerContext) -> None:
         """Give the caller the request id; after a refusal too, which replaces trailing metadata."""
