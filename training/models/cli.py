@@ -248,7 +248,7 @@ def _print_compared(found: Compared) -> None:
             (one.where, round(one.first, 4), round(one.second, 4), f"{100 * one.share:+.1f} %")
             for one in found.stored
         ]
-        title = f"WQL from {len(found.origins)} common origins, {found.origins[0]} to {found.origins[-1]}"
+        title = f"WQL, {len(found.origins)} origins"
         print_table(("slice", *heads, "difference"), rows, title=title)
     if found.computed:
         print_comparisons(found.computed)

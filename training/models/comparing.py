@@ -29,7 +29,7 @@ from training.gates.promotion_cost import measure_cost
 from training.jobs import BacktestPlan, origins_of, read_panel
 from training.models.choosing import choose, fetch_bundle
 from training.models.listing import own_scores
-from training.models.story import Row, origin_scores, scores, told
+from training.models.story import Row, origin_scores, told
 from training.registry import Version, bundle_folder
 
 SETTINGS: Final = ("model.", "training.", "retrain.", "backtest.")
