@@ -95,7 +95,7 @@ class Bundle:
             ways = "install the release that wrote it, or `surgecast models rollback`"
             raise IntegrityError(
                 "bundle.json format",
-                expected=f"{FORMAT}, which this release reads",
+                expected=str(FORMAT),
                 found=f"{manifest.get('format')}; {ways}",
             )
         for name in FILES:
