@@ -23,6 +23,7 @@ from pydantic_core import ErrorDetails
 from forecast.client_settings import ClientSettings
 from forecast.errors import UsageError
 from forecast.home import Home
+from forecast.promotion_settings import PromotionSettings
 from forecast.serve_settings import ServeSettings
 
 
@@ -102,6 +103,7 @@ class Settings(_Section):
     demand: DemandSettings = DemandSettings()
     events: EventsSettings = EventsSettings()
     training: TrainingSettings = TrainingSettings()
+    promotion: PromotionSettings = PromotionSettings()
     serve: ServeSettings = ServeSettings()
     client: ClientSettings = ClientSettings()
 
@@ -110,6 +112,7 @@ SECTIONS: dict[str, type[BaseModel]] = {
     "demand": DemandSettings,
     "events": EventsSettings,
     "training": TrainingSettings,
+    "promotion": PromotionSettings,
     "serve": ServeSettings,
     "client": ClientSettings,
 }
