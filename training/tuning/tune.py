@@ -21,7 +21,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from forecast.cli.output import say
 from forecast.demand.panel import Panel
-from forecast.errors import InputError, SurgecastError
+from forecast.errors import InputError, SurgecastError, UsageError
 from forecast.evaluation.backtest import backtest
 from forecast.evaluation.backtest_table import headline
 from forecast.evaluation.baselines import SeasonalNaive
@@ -101,12 +101,16 @@ def tune(home: Home, request: TuneRequest) -> Tuned:
 def make_bench(panel: Panel, settings: Settings) -> Bench:
     """What trials are fitted on and scored from: nothing of the last `tune.held_out` horizons.
 
-    Raises InputError where the history is too short.
+    Raises InputError where the history is too short, UsageError where the minutes are too few for a trial.
     """
     wanted, horizon = settings.tune, settings.training.horizon
     n_past = panel.n_periods - wanted.held_out * horizon
     stride = max(horizon // 4, 1)
     needed = wanted.held_out * horizon + 2 * horizon + (wanted.origins - 1) * stride
+    minutes = wanted.trial_minutes or settings.training.minutes
+    if minutes > wanted.minutes and not wanted.trial_steps:
+        expected = f"at least the {minutes:g} of one trial (trial_minutes in [tune], minutes in [training])"
+        raise UsageError(f"tune.minutes: expected {expected}, found {wanted.minutes:g}")
     if panel.n_periods < needed:
         expected = f"at least {needed} periods for a search (fewer tune.origins or held_out need less)"
         raise InputError("history", expected=expected, found=str(panel.n_periods))
@@ -115,7 +119,7 @@ def make_bench(panel: Panel, settings: Settings) -> Bench:
         past=past,
         origins=origins_of(past, horizon, BacktestPlan(origins=wanted.origins, stride=stride)),
         horizon=horizon,
-        minutes=min(wanted.trial_minutes or settings.training.minutes, wanted.minutes),
+        minutes=minutes,
         steps=wanted.trial_steps or None,
     )
 
@@ -135,13 +139,17 @@ class _Search:
         wanted = self.request.settings.tune
         naive = self._naive()
         deadline = time.monotonic() + wanted.minutes * 60
-        ended, first = "trials", True
+        ended, longest = "trials", 0.0
         while len(counted(self.study)) < wanted.trials:
-            if not first and time.monotonic() + self.bench.minutes * 60 > deadline:
+            began = time.monotonic()
+            if (
+                longest
+                and began + max(longest, 0.0 if self.bench.steps else self.bench.minutes * 60) > deadline
+            ):
                 ended = "minutes"
                 break
             self._try(naive)
-            first = False
+            longest = max(longest, time.monotonic() - began)
         best = best_of(self.study)
         if best is None:
             raise SurgecastError(f"tune: expected a trial that comes to its end, found {self._last_reason()}")
@@ -163,6 +171,8 @@ class _Search:
         number = trial.number
         base = self.request.settings.training
         tags = {"purpose": "tune", "study": self.study.study_name, "trial": str(number)}
+        values = ", ".join(f"{name} {value:.4g}" for name, value in trial.params.items())
+        say(f"trial {number} begins: {values}")
         try:
             with Run(self.run.home, f"trial {number}", parent=self.run, tags=tags) as run:
                 value, reason, state = _outcome(

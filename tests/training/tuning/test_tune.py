@@ -48,12 +48,14 @@ SETTINGS = """
 [training]
 horizon = 7
 device = "cpu"
+channels = 16
+hidden = 16
 
 [tune]
 trial_steps = 4
 origins = 2
 held_out = 1
-search = ["learning_rate", "channels", "batch"]
+search = ["learning_rate", "cold", "batch"]
 """
 
 
@@ -92,10 +94,32 @@ def runs(home: Home, *, parent: str | None = None) -> list[MlflowRun]:
     return [one for one in found if one.data.tags.get("mlflow.parentRunId") == parent]
 
 
-def test_a_search_its_runs_its_file_and_how_it_goes_on(home: Home) -> None:
+def fails(monkeypatch: pytest.MonkeyPatch, which: Callable[[int], BaseException | None]) -> None:
+    """Let the fits of some trials end with an error."""
+    true = training.tuning.trial.fit_shown
+    count = -1
+
+    def fit(*args: Any) -> Any:
+        nonlocal count
+        count += 1
+        error = which(count)
+        if error is not None:
+            raise error
+        return true(*args)
+
+    monkeypatch.setattr("training.tuning.trial.fit_shown", fit)
+
+
+def test_a_search_its_runs_its_file_and_how_it_goes_on(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    reason = "training loss: expected a number, found nan at step 3; the largest losses there: a at b, c"
+    fails(monkeypatch, lambda n: SurgecastError(reason) if n == 1 else None)
     found = ask(home, "--trials", "3")
-    assert [trial["trial"] for trial in found["trials"]] == [0, 1, 2]
-    own = {"learning_rate": 0.003, "channels": 64, "batch": 0}
+    assert [(one["trial"], one["state"], one["reason"]) for one in found["trials"]] == [
+        (0, "complete", ""),
+        (1, "pruned", reason),
+        (2, "complete", ""),
+    ]
+    own = {"learning_rate": 0.003, "cold": 0.04, "batch": 0}
     assert {name: found["trials"][0][name] for name in own} == own
     assert found["best"]["wql"] <= found["before"]["wql"]
     assert found["ended"] == "trials"
@@ -103,17 +127,20 @@ def test_a_search_its_runs_its_file_and_how_it_goes_on(home: Home) -> None:
     children = runs(home, parent=parent.info.run_id)
     assert [one.info.run_name for one in children] == ["trial 0", "trial 1", "trial 2"]
     assert {one.info.status for one in [parent, *children]} == {"FINISHED"}
-    assert children[1].data.params["training.channels"] == str(found["trials"][1]["channels"])
+    assert children[1].data.tags["pruned"] == reason
+    assert children[2].data.params["training.cold"] == str(found["trials"][2]["cold"])
     assert children[0].data.metrics["backtest/wql/surgecast"] == pytest.approx(found["before"]["wql"])
     best = tomllib.loads((home.root / "tuned.toml").read_text())
     assert best == {"training": found["best"]["training"]}
 
-    more = ask(home, "--trials", "4", "--resume")
+    more = ask(home, "--trials", "9", "--minutes", "0.02", "--resume")
     assert more["study"] == found["study"]
     assert more["trials"][:3] == found["trials"]
-    assert [trial["trial"] for trial in more["trials"]] == [0, 1, 2, 3]
+    assert (more["ended"], len(more["trials"])) == ("minutes", 4)
     (home.root / "surgecast.toml").write_text(SETTINGS.replace("origins = 2", "origins = 1"))
-    with pytest.raises(UsageError, match=r"--resume: expected origins 2, as tune-.* has it, found 1; without"):
+    with pytest.raises(
+        UsageError, match=r"--resume: expected origins 2, as tune-.* has it, found 1; without"
+    ):
         ask(home, "--resume")
 
 
@@ -138,36 +165,6 @@ def test_what_is_reported_is_not_seen() -> None:
         make_bench(panel.until(61), settings)
 
 
-def fails(monkeypatch: pytest.MonkeyPatch, which: Callable[[int], BaseException | None]) -> None:
-    """Let the fits of some trials end with an error."""
-    true = training.tuning.trial.fit_shown
-    count = -1
-
-    def fit(*args: Any) -> Any:
-        nonlocal count
-        count += 1
-        error = which(count)
-        if error is not None:
-            raise error
-        return true(*args)
-
-    monkeypatch.setattr("training.tuning.trial.fit_shown", fit)
-
-
-def test_a_trial_without_a_loss_is_pruned_with_the_reason(
-    home: Home, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    reason = "training loss: expected a number, found nan at step 3; the largest losses there: a at b, c"
-    fails(monkeypatch, lambda n: SurgecastError(reason) if n == 1 else None)
-    found = ask(home, "--trials", "2")
-    assert [(one["state"], one["reason"]) for one in found["trials"]] == [
-        ("complete", ""),
-        ("pruned", reason),
-    ]
-    (parent,) = runs(home)
-    assert runs(home, parent=parent.info.run_id)[1].data.tags["pruned"] == reason
-
-
 def test_a_search_whose_trials_all_fail_says_why(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
     fails(monkeypatch, lambda _: SurgecastError("device: expected more memory, found 1 MiB"))
     with pytest.raises(
@@ -178,20 +175,17 @@ def test_a_search_whose_trials_all_fail_says_why(home: Home, monkeypatch: pytest
 
 
 def test_a_trial_that_was_interrupted_is_tried_again(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
-    fails(monkeypatch, lambda n: KeyboardInterrupt() if n == 1 else None)
+    fails(monkeypatch, lambda n: KeyboardInterrupt() if n == 0 else None)
     settings = load_settings(home, {"tune.trials": 2})
     with pytest.raises(KeyboardInterrupt):
         search(home, TuneRequest(settings=settings, out=home.root / "tuned.toml"))
     (parent,) = runs(home)
-    assert [one.info.status for one in [parent, *runs(home, parent=parent.info.run_id)]] == [
-        "KILLED",
-        "FINISHED",
-        "KILLED",
-    ]
-    cut = study_of(home).trials[1]
-    found = ask(home, "--trials", "2", "--resume")
-    assert [trial["trial"] for trial in found["trials"]] == [0, 2]
-    assert {name: found["trials"][1][name] for name in cut.params} == cut.params
+    (child,) = runs(home, parent=parent.info.run_id)
+    assert [parent.info.status, child.info.status] == ["KILLED", "KILLED"]
+    cut = study_of(home).trials[0]
+    found = ask(home, "--trials", "1", "--resume")
+    assert [trial["trial"] for trial in found["trials"]] == [1]
+    assert {name: found["trials"][0][name] for name in cut.params} == cut.params
 
 
 def study_of(home: Home) -> optuna.Study:
@@ -208,19 +202,13 @@ def test_a_search_that_was_killed_goes_on(home: Home) -> None:
     line = [sys.executable, "-c", code, "--home", str(home.root), "--trials", "50"]
     with subprocess.Popen(line, stderr=subprocess.PIPE, text=True) as process:
         assert process.stderr is not None
-        next(said for said in process.stderr if said.startswith("trial 0: WQL"))
+        next(said for said in process.stderr if said.startswith("trial 0 begins: learning_rate 0.003,"))
         process.kill()
-    left = study_of(home).trials
-    done = sum(trial.state == TrialState.COMPLETE for trial in left)
-    found = ask(home, "--trials", str(done + 1), "--resume")
-    assert len(found["trials"]) == done + 1
-    assert all(one.info.status != "RUNNING" for parent in runs(home) for one in [parent])
-    assert not study_of(home).get_trials(states=(TrialState.RUNNING,))
-
-
-def test_minutes_end_a_search(home: Home) -> None:
-    found = ask(home, "--minutes", "0.02")
-    assert (found["ended"], len(found["trials"])) == ("minutes", 1)
+    assert [one.state for one in study_of(home).trials] == [TrialState.RUNNING]
+    found = ask(home, "--trials", "1", "--resume")
+    assert [(one["trial"], one["state"]) for one in found["trials"]] == [(1, "complete")]
+    assert [one.info.status for one in runs(home)] == ["KILLED", "FINISHED"]
+    assert [one.state for one in study_of(home).trials] == [TrialState.FAIL, TrialState.COMPLETE]
 
 
 def test_a_fit_behind_the_median_of_the_others_is_given_up(home: Home) -> None:
@@ -258,11 +246,17 @@ def test_a_fit_behind_the_median_of_the_others_is_given_up(home: Home) -> None:
     [
         (["--search", "learning_rte"], UsageError, "found 'learning_rte'; did you mean learning_rate?"),
         (["--resume"], NotFoundError, "study: expected one in "),
+        (
+            ["--minutes", "9", "--trial-minutes", "9.5"],
+            UsageError,
+            "tune.minutes: expected at least the 9.5 of",
+        ),
         (["--minutes", "-1"], UsageError, "tune.minutes: expected greater than 0, found -1.0"),
         (["--out", "/nowhere/best.toml"], UsageError, "out: expected an existing folder, found /nowhere"),
     ],
 )
 def test_wrong_use_is_one_line(home: Home, line: list[str], kind: type[Exception], message: str) -> None:
+    home.settings_file.write_text(SETTINGS.replace("trial_steps = 4", ""))
     with pytest.raises(kind) as caught:
         ask(home, *line)
     assert message in str(caught.value)
