@@ -79,7 +79,8 @@ def _follower(trial: optuna.Trial, run: Run) -> Callable[[EpochRecord], None]:
 
     def follow(record: EpochRecord) -> None:
         nonlocal reported
-        run.epoch(record)
+        found = {f"validation/{name}": value for name, value in record.validation.items()}
+        run.metrics({"train/loss": record.loss, **found}, step=record.step)  # no picture of each trial
         mark = int(record.fraction * MARKS)
         value = record.validation.get(SCORE)
         if value is None or not math.isfinite(value) or mark <= reported:
