@@ -85,12 +85,15 @@ class Trained:
     report: BacktestReport | None
 
 
-def read_panel(home: Home, *, cutoff: np.datetime64 | None, horizon: int) -> Panel:
-    """The home's panel up to the cutoff, with the known features that reach over the horizon.
+def read_panel(
+    home: Home, *, cutoff: np.datetime64 | None, horizon: int, version: str | None = None
+) -> Panel:
+    """The home's panel up to the cutoff, with the known features that reach over the horizon, as of a version
+    of the store; the newest when None.
 
     Raises NotFoundError for an empty store, InputError for a cutoff outside of the demand.
     """
-    panel, dropped = usable(load_panel(home, cutoff=cutoff, horizon=horizon), horizon)
+    panel, dropped = usable(load_panel(home, cutoff=cutoff, horizon=horizon, version=version), horizon)
     if dropped:
         reason = f"not known for the {horizon} periods after {_day(panel.origin)}"
         say(f"left out, because {reason}: {', '.join(dropped)}")

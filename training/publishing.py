@@ -6,6 +6,8 @@ for what is small: keys, labels, sums of groups, summaries.
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 
 from forecast.demand.events.calendars import load_events
@@ -17,7 +19,8 @@ from forecast.snapshot.pointer import move_pointer
 from forecast.snapshot.writer import stream_snapshot
 from training.devices import tell_device
 from training.features import check_events, check_known, tell_new
-from training.registry import find, follow_rollback, load_bundle, version_of
+from training.retraining.lock import job_lock
+from training.registry import bundle_folder, find, follow_rollback, load_bundle, version_of
 
 
 def publish(
@@ -32,17 +35,39 @@ def publish(
 
     Raises NotFoundError without a champion, a bundle or demand; InputError for a cutoff outside of it, and
     where known features that the model was trained with do not reach over the horizon or an event is like a
-    kind that it does not know.
+    kind that it does not know; BusyError while another job is at work.
     """
-    if bundle_id is None:
-        follow_rollback(home)
-        champion = find(home)
-        bundle_id, version = champion.bundle_id, champion.version
-    else:
-        version = version_of(home, bundle_id)
-    bundle = load_bundle(home, bundle_id)
+    if bundle_id is None:  # before the lock makes a folder where there is nothing to publish
+        find(home)
+    elif not bundle_folder(home, bundle_id).is_dir():
+        load_bundle(home, bundle_id)
+    with job_lock(home, what="publish"):
+        if bundle_id is None:
+            follow_rollback(home)
+            champion = find(home)
+            chosen = Chosen(champion.bundle_id, champion.version, cutoff)
+        else:
+            chosen = Chosen(bundle_id, version_of(home, bundle_id), cutoff)
+        snapshot = write_forecasts(home, chosen, device=device, devices=devices)
+        move_pointer(home, snapshot)
+    return snapshot
+
+
+class Chosen(NamedTuple):
+    """A bundle and the version that it is registered as, empty for none; the cutoff, the last demand when
+    None; the version of the demand, the newest when None."""
+
+    bundle_id: str
+    version: str
+    cutoff: np.datetime64 | None
+    data_version: str | None = None
+
+
+def write_forecasts(home: Home, chosen: Chosen, *, device: str, devices: int | None) -> str:
+    """Score all series and write the snapshot, which nothing serves yet; its id. Raises as `publish`."""
+    bundle = load_bundle(home, chosen.bundle_id)
     horizon = bundle.config.horizon
-    shards = load_shards(home, cutoff=cutoff, horizon=horizon)
+    shards = load_shards(home, cutoff=chosen.cutoff, horizon=horizon, version=chosen.data_version)
     outline = shards.outline
     check_events(outline, bundle.schema.events, horizon)
     tell_device(device)
@@ -50,13 +75,11 @@ def publish(
     found = model.survey(shards, horizon, lambda seen: check_known(bundle.schema, seen, horizon))
     tell_new(outline.keys, found.no_history_S)
     first, last = (outline.time(i).astype("M8[D]").item() for i in (0, outline.events.intensity_GLE.shape[1]))
-    snapshot = stream_snapshot(
+    return stream_snapshot(
         home,
         outline,
         model.parts(found),
-        bundle_id=bundle_id,
-        model_version=version,
+        bundle_id=chosen.bundle_id,
+        model_version=chosen.version,
         events=load_events(home, load_settings(home), first, last),
     )
-    move_pointer(home, snapshot)
-    return snapshot

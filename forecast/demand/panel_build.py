@@ -72,10 +72,13 @@ def load_panel(
     return PanelReader(store, _calendars(home), cutoff=cutoff, horizon=horizon).read()
 
 
-def load_shards(home: Home, *, cutoff: np.datetime64 | None = None, horizon: int = 0) -> PanelShards:
+def load_shards(
+    home: Home, *, cutoff: np.datetime64 | None = None, horizon: int = 0, version: str | None = None
+) -> PanelShards:
     """The same panel in runs of series that are read when they are asked for, as of one version of the
     store."""
-    reader = PanelReader(DemandStore(home.demand_dir), _calendars(home), cutoff=cutoff, horizon=horizon)
+    store = DemandStore(home.demand_dir, version=version)
+    reader = PanelReader(store, _calendars(home), cutoff=cutoff, horizon=horizon)
     return reader.shards()
 
 

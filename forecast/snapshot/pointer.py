@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from forecast.errors import IntegrityError, NotFoundError
+from forecast.errors import BusyError, IntegrityError, NotFoundError
 from forecast.home import Home
 from forecast.snapshot.folders import locked, sync_folder
 from forecast.snapshot.format import MANIFEST, Manifest, is_id, read_manifest
@@ -60,19 +60,26 @@ class Pointer:
         return cls(snapshot=str(snapshot), previous=previous, moved=moved, moves=moves)
 
 
-def move_pointer(home: Home, snapshot: str) -> Pointer:
+def move_pointer(home: Home, snapshot: str, *, moves: int | None = None) -> Pointer:
     """Let servers serve `snapshot` from now on; what served until now becomes `previous`. Returns the new
     pointer.
 
     Writers wait for each other and the file is replaced whole, so readers see the one or the other. Moving to
-    what serves already changes nothing: a server sees by itself that files were repaired. NotFoundError when
-    there is no such snapshot, IntegrityError when its manifest is damaged.
+    what serves already changes nothing: a server sees by itself that files were repaired.
+
+    moves: how often the pointer had been moved when the caller looked, 0 where there was none: who decided on
+    that takes nothing back that somebody else has done since.
+    Raises NotFoundError when there is no such snapshot, IntegrityError when its manifest is damaged, BusyError
+    where the pointer was moved after `moves`.
     """
     manifest_of(home, snapshot)
     with locked(home.root):
         present = readable_pointer(home)  # none at first, or a damaged one, which this move repairs
         if present is not None and present.snapshot == snapshot:
             return present
+        count = present.moves if present is not None else 0
+        if moves is not None and moves != count:
+            raise BusyError("pointer", expected=f"{moves} moves so far", found=f"{count}; somebody moved it")
         pointer = next_pointer(present, snapshot)
         write_pointer(home, pointer)
     return pointer
