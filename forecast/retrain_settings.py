@@ -17,7 +17,9 @@ class RetrainSettings(BaseModel):
         description="Minutes for both fits of a job that starts from scratch, a warm start takes a quarter;"
         " 0: those of [training].",
     )
-    steps: int = Field(default=0, ge=0, description="Optimiser steps of a fit at most; 0: no limit of one's own.")
+    steps: int = Field(
+        default=0, ge=0, description="Optimiser steps of a fit at most; 0: no limit of one's own."
+    )
     backtest_origins: int = Field(
         default=4, ge=1, le=52, description="Past origins that challenger and champion are compared from."
     )

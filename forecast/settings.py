@@ -22,8 +22,10 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, 
 from pydantic_core import ErrorDetails
 
 from forecast.client_settings import ClientSettings
+from forecast.data_gate_settings import DataGateSettings
 from forecast.errors import UsageError
 from forecast.home import Home
+from forecast.promotion_settings import PromotionSettings
 from forecast.retrain_settings import RetrainSettings
 from forecast.serve_settings import ServeSettings
 
@@ -105,6 +107,8 @@ class Settings(_Section):
     events: EventsSettings = EventsSettings()
     training: TrainingSettings = TrainingSettings()
     retrain: RetrainSettings = RetrainSettings()
+    data_gate: DataGateSettings = DataGateSettings()
+    promotion: PromotionSettings = PromotionSettings()
     serve: ServeSettings = ServeSettings()
     client: ClientSettings = ClientSettings()
 
@@ -114,6 +118,8 @@ SECTIONS: dict[str, type[BaseModel]] = {
     "events": EventsSettings,
     "training": TrainingSettings,
     "retrain": RetrainSettings,
+    "data_gate": DataGateSettings,
+    "promotion": PromotionSettings,
     "serve": ServeSettings,
     "client": ClientSettings,
 }

@@ -48,6 +48,7 @@ def fit(
     model: ModelConfig,
     training: TrainingConfig,
     on_epoch: Callable[[EpochRecord], None] | None = None,
+    start: Bundle | None = None,
 ) -> Bundle:
     """Train on all of a panel; what must not be seen is cut off before (`panel.until`).
 

@@ -19,8 +19,8 @@ from forecast.snapshot.pointer import move_pointer
 from forecast.snapshot.writer import stream_snapshot
 from training.devices import tell_device
 from training.features import check_events, check_known, tell_new
-from training.retraining.lock import job_lock
 from training.registry import bundle_folder, find, follow_rollback, load_bundle, version_of
+from training.retraining.lock import job_lock
 
 
 def publish(

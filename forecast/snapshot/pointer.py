@@ -68,9 +68,9 @@ def move_pointer(home: Home, snapshot: str, *, moves: int | None = None) -> Poin
     what serves already changes nothing: a server sees by itself that files were repaired.
 
     moves: how often the pointer had been moved when the caller looked, 0 where there was none: who decided on
-    that takes nothing back that somebody else has done since.
-    Raises NotFoundError when there is no such snapshot, IntegrityError when its manifest is damaged, BusyError
-    where the pointer was moved after `moves`.
+    what there was then takes nothing back that somebody else has done since.
+    Raises NotFoundError when there is no such snapshot, IntegrityError when its manifest is damaged,
+    BusyError where somebody moved the pointer after `moves`.
     """
     manifest_of(home, snapshot)
     with locked(home.root):

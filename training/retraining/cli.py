@@ -23,9 +23,7 @@ def retrain(
     ] = None,
     config: Annotated[
         Path | None,
-        typer.Option(
-            metavar="FILE", help="Settings for this job, like surgecast.toml, which they win over."
-        ),
+        typer.Option(metavar="FILE", help="Settings for this job, like surgecast.toml, which they win over."),
     ] = None,
     promote_anyway: Annotated[
         bool, typer.Option("--promote-anyway", help="Promote whatever the promotion gate says; see --reason.")

@@ -1,4 +1,4 @@
-"""What there is to do: nothing, a new job, or one to go on with. Decided in a moment, without torch or mlflow."""
+"""What there is to do: nothing, a new job, or one to go on with. Decided at once, without torch or mlflow."""
 
 from __future__ import annotations
 
@@ -36,7 +36,8 @@ class Decision:
 def decide(home: Home, request: RetrainRequest) -> Decision:
     """Find the job, or why there is none.
 
-    Raises NotFoundError for an empty store, InputError for a cutoff before the first or after the last demand.
+    Raises NotFoundError for an empty store, InputError for a cutoff before the first demand or after the
+    last.
     """
     basis = _basis(home, request)
     champion = present_champion(home)

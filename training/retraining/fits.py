@@ -1,5 +1,5 @@
-"""The two fits of a job: the challenger, on everything up to the cutoff, and its twin, the same recipe on what
-was known at the first origin of the backtest, which stands for it there.
+"""The two fits of a job: the challenger, on everything up to the cutoff, and its twin, the same recipe on
+what was known at the first origin of the backtest, which stands for it there.
 
 Both start from the champion's own pair where they can, or both from scratch. A bundle is saved in the job's
 folder, whole, before anything else happens; a fit that was killed begins again.

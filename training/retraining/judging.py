@@ -16,7 +16,7 @@ from forecast.evaluation.baselines import ForecastFunction, baselines
 from forecast.forecasts import Forecasts
 from forecast.model.bundle import Bundle
 from forecast.model.sharded import forecaster
-from training.gates.findings import Finding, GateReport
+from training.gates.findings import Finding, Gate, GateReport
 from training.gates.promotion import Cost, judge
 from training.jobs import MODEL_NAME
 from training.registry import bundle_folder
@@ -52,7 +52,7 @@ def read_gate(facts: Mapping[str, object]) -> GateReport:
     """A gate's report from its facts."""
     gate, findings = facts["gate"], facts["findings"]
     assert isinstance(findings, list)
-    kind = "data" if gate == "data" else "promotion"
+    kind: Gate = "data" if gate == "data" else "promotion"
     return GateReport(gate=kind, findings=tuple(Finding(**one) for one in findings))
 
 

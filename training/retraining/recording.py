@@ -112,9 +112,7 @@ def _log(work: Work, bundle: Bundle, version: str) -> tuple[str, str]:
         run.tag({"bundle_id": bundle.bundle_id, "started": str(_fitted(work)["why"])})
         _log_twin(work, run)
         rivals = [name for name in (compared.rival, NAIVE) if name]
-        story.log_backtest(
-            run, work.panel, compared.report, compared.origins, own=MODEL_NAME, rivals=rivals
-        )
+        story.log_backtest(run, work.panel, compared.report, compared.origins, own=MODEL_NAME, rivals=rivals)
         story.log_gate(run, read_gate((work.ledger.result("data") or {})["gate"]))
         story.log_gate(run, read_gate(judged["gate"]))
         if not version:

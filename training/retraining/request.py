@@ -30,7 +30,7 @@ class RetrainRequest:
     def __post_init__(self) -> None:
         why = self.promote_anyway
         if why and (not why.strip() or len(why) > MAX_REASON or not why.isprintable()):
-            raise UsageError(f"reason: expected 1..{MAX_REASON} printable characters, found {ascii(why[:40])}")
+            raise UsageError(f"reason: expected 1..{MAX_REASON} printable characters, found {why[:40]!a}")
 
     @property
     def horizon(self) -> int:
