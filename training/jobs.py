@@ -37,7 +37,8 @@ from training.devices import tell_device
 from training.features import usable
 from training.fit import fit
 from training.records import EpochRecord
-from training.registry import CHAMPION, Registered, bundle_folder, follow_rollback, register
+from training.registry import CHAMPION, MODEL, Registered, bundle_folder, follow_rollback, register
+from training.retraining.lock import job_lock
 from training.tracking import Run
 
 MODEL_NAME = "surgecast"
@@ -144,8 +145,9 @@ def origins_of(panel: Panel, horizon: int, wanted: BacktestPlan) -> tuple[int, .
 
 def run_backtest(
     run: Run, panel: Panel, horizon: int, wanted: BacktestPlan, training: TrainingConfig
-) -> BacktestReport:
-    """Backtest of a model that is fitted on what was known at the first origin, against the baselines.
+) -> tuple[BacktestReport, Bundle]:
+    """Backtest of a model that is fitted on what was known at the first origin, against the baselines; and
+    that model.
 
     The fit is a run of its own below `run`, which gets metrics, table and pictures.
     """
@@ -162,14 +164,15 @@ def run_backtest(
         cut = slices if wanted.event is None else slices_with_events([wanted.event])
         report = backtest(panel, forecasters, origins, horizon, cut=cut, advance=advance)
     _log_backtest(run, panel, report, origins[-1])
-    return report
+    return report, bundle
 
 
 def train(home: Home, job: TrainJob) -> Trained:
     """Train up to the cutoff, save the bundle, register it, and make it champion unless told not to.
 
-    Everything is logged in one MLflow run. When the job fails or is interrupted, there is no bundle and no
-    version.
+    Everything is logged in one MLflow run. When the job fails or is interrupted, there is no version. The
+    model of the backtest is kept as the version's twin, which stands for it where a later model is compared
+    with it. Raises BusyError while another job is at work.
     """
     panel = read_panel(home, cutoff=job.cutoff, horizon=job.horizon)
     tested = job.plan.origins > 0
@@ -178,18 +181,31 @@ def train(home: Home, job: TrainJob) -> Trained:
         origins_of(panel, job.horizon, job.plan)
     tell_device(job.training.device)
     name = f"train {_day(panel.origin)} {panel.n_series:,} series"
-    follow_rollback(home)
-    with Run(home, name, tags={"job": "train"}) as run:
-        _log_setting(run, panel, job.horizon, training, job.plan)
-        report = run_backtest(run, panel, job.horizon, job.plan, training) if tested else None
-        bundle = fit_shown(panel, job.horizon, training, "training", run.epoch)
-        folder = bundle_folder(home, bundle.bundle_id)
-        bundle.save(folder)
-        run.metrics(_fit_metrics(bundle))
-        run.tag({"bundle_id": bundle.bundle_id})
-        promoted = job.promote and "stopped" not in bundle.facts
-        registered = register(run, bundle, folder, aliases=(CHAMPION,) if promoted else ())
+    with job_lock(home, what="train"):
+        follow_rollback(home)
+        with Run(home, name, tags={"job": "train"}) as run:
+            _log_setting(run, panel, job.horizon, training, job.plan)
+            report = twin = None
+            if tested:
+                report, twin = run_backtest(run, panel, job.horizon, job.plan, training)
+            bundle = fit_shown(panel, job.horizon, training, "training", run.epoch)
+            promoted = job.promote and "stopped" not in bundle.facts
+            registered = _keep(run, bundle, twin, promoted)
     return Trained(bundle=bundle, registered=registered, promoted=promoted, run_id=run.run_id, report=report)
+
+
+def _keep(run: Run, bundle: Bundle, twin: Bundle | None, promoted: bool) -> Registered:
+    """Save the bundle and its twin, and register them as one version."""
+    folder = bundle_folder(run.home, bundle.bundle_id)
+    bundle.save(folder)
+    run.metrics(_fit_metrics(bundle))
+    run.tag({"bundle_id": bundle.bundle_id})
+    if twin is not None:
+        twin.save(bundle_folder(run.home, twin.bundle_id))
+    registered = register(run, bundle, folder, aliases=(CHAMPION,) if promoted else ())
+    if twin is not None:
+        run.client.set_model_version_tag(MODEL, registered.version, "twin_id", twin.bundle_id)
+    return registered
 
 
 def score_past(home: Home, job: TrainJob) -> BacktestReport:
@@ -202,7 +218,8 @@ def score_past(home: Home, job: TrainJob) -> BacktestReport:
     name = f"backtest {_day(panel.origin)} {panel.n_series:,} series"
     with Run(home, name, tags={"job": "backtest"}) as run:
         _log_setting(run, panel, job.horizon, job.training, job.plan)
-        return run_backtest(run, panel, job.horizon, job.plan, job.training)
+        report, _ = run_backtest(run, panel, job.horizon, job.plan, job.training)
+    return report
 
 
 def halved(training: TrainingConfig) -> TrainingConfig:

@@ -1,7 +1,7 @@
 """Retraining jobs as real processes that start at once, and what a home looks like after them.
 
-Processes are forked off one that has imported everything and done nothing, so that each begins in milliseconds
-and dies like any other.
+Processes are forked off one that has imported everything and done nothing, so that each begins in
+milliseconds and dies like any other.
 """
 
 from __future__ import annotations
@@ -102,8 +102,13 @@ def ledgers_of(home: Home) -> list[dict[str, Any]]:
 
 
 def has_begun(home: Home, step: str) -> Callable[[], bool]:
-    """Whether the last job has begun a step."""
-    return lambda: bool(found := ledgers_of(home)) and step in found[-1]["steps"]
+    """Whether the job at work has begun a step."""
+
+    def begun() -> bool:
+        at_work = [one for one in ledgers_of(home) if one["status"] == "running"]
+        return any(step in one["steps"] for one in at_work)
+
+    return begun
 
 
 def kill_when(arguments: Sequence[str], said: Path, true: Callable[[], bool]) -> bool:

@@ -13,6 +13,7 @@ from typing import Final
 
 from forecast.errors import NotFoundError
 from forecast.home import Home
+from forecast.snapshot.pointer import manifest_of, readable_pointer
 
 MODEL: Final = "surgecast"
 CHAMPION: Final = "champion"
@@ -51,13 +52,28 @@ class Champion:
 
 
 def champion_of(home: Home) -> Champion | None:
-    """The champion of a home; None where there is none, or the alias points to a version that is gone."""
+    """The champion of a home; None where there is none, or the alias points to a version that is gone.
+
+    Raises NotFoundError where MLflow's database is gone although a registered version serves.
+    """
     if not home.mlflow_db.is_file():
+        _expect_none(home)
         return None
     try:
         return _peek(home)
     except sqlite3.Error:
         return _ask(home)
+
+
+def _expect_none(home: Home) -> None:
+    pointer = readable_pointer(home)
+    if pointer is None or not (home.snapshots_dir / pointer.snapshot).is_dir():
+        return
+    version = manifest_of(home, pointer.snapshot).model_version
+    if version:
+        expected = f"MLflow's database, for version {version} serves"
+        found = "no such file: put it back, or begin a new one with `surgecast train`"
+        raise NotFoundError(str(home.mlflow_db), expected=expected, found=found)
 
 
 def _peek(home: Home) -> Champion | None:

@@ -54,7 +54,14 @@ def retrain(home: Home, request: RetrainRequest) -> Outcome:
         from training.retraining.work import Work  # torch and all that: there is something to do
 
         champion = None if made_champion(decision.do, decision.champion) else decision.champion
-        work = Work(home=home, request=request, ledger=decision.do, beat=beat, champion=champion)
+        work = Work(
+            home=home,
+            request=request,
+            ledger=decision.do,
+            beat=beat,
+            champion=champion,
+            tracked=home.mlflow_db.is_file(),
+        )
         with _Watched(work.ledger):
             _walk(work)
         return _outcome(work)

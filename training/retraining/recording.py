@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from forecast.cli.output import say
-from forecast.errors import SurgecastError
+from forecast.errors import NotFoundError, SurgecastError
 from forecast.home import Home
 from forecast.model.bundle import Bundle
 from training import story
@@ -32,7 +32,14 @@ PURPOSE: Final = "retrain"
 
 
 def record(work: Work) -> Mapping[str, object]:
-    """Put the bundles in their place, log the job and register the challenger: its version and run."""
+    """Put the bundles in their place, log the job and register the challenger: its version and run.
+
+    Raises NotFoundError where MLflow's database went away since the job began, for a new one would have
+    forgotten the champion.
+    """
+    if work.tracked and not work.home.mlflow_db.is_file():
+        gone = "no such file: it was removed or moved while the job was running"
+        raise NotFoundError(str(work.home.mlflow_db), expected="MLflow's database", found=gone)
     for name in (TWIN, CHALLENGER):
         put_in_place(work, name)
     bundle = work.bundle(CHALLENGER)

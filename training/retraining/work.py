@@ -42,14 +42,16 @@ class Comparison:
 
 @dataclass(kw_only=True)
 class Work:
-    """A job at work. champion: as it was when the job was made. compared: the backtest, where it was done by
-    this process. seconds: of the steps that this process did."""
+    """A job at work. champion: as it was when the job was made. tracked: whether MLflow's database was there
+    then. compared: the backtest, where it was done by this process. seconds: of the steps that this process
+    did."""
 
     home: Home
     request: RetrainRequest
     ledger: Ledger
     beat: Heartbeat
     champion: Champion | None
+    tracked: bool
     compared: Comparison | None = None
     seconds: dict[str, float] = field(default_factory=dict)
 
