@@ -14,7 +14,7 @@ demo: $(READY)  ## train on real orders and answer a planner's questions over gR
 	$(BIN)/surgecast demo
 
 test: lint  ## everything that must hold before a change goes in
-	$(BIN)/pytest
+	OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses auto --dist loadfile
 
 lint: $(READY)  ## format, lint, strict types, direction of imports, the interface and its generated code
 	$(BIN)/ruff format --check .

@@ -108,7 +108,7 @@ class Lane:
             self._refused_at = now
             wait = _rounded_up(self._mean_s * self.bound / self._n_turns)
         raise OverloadError(
-            f"{self.name} calls", expected=f"at most {self.bound} at once", found="one more", retry_s=wait
+            f"{self.name} calls", expected=f"at most {allowed} at once", found="one more", retry_s=wait
         )
 
     @contextmanager

@@ -95,7 +95,7 @@ def bench_serve(config: ServeBench, source: Source, *, peers: Sequence[str], out
                 questions=Questions.about(snapshot, other, config.seed),
                 folder=folder,
             )
-            _measure(bench, peers, cores if outside else None)
+            _measure(bench, peers, cores, outside=outside)
     manifest = snapshot.manifest
     shape = {
         "series": manifest.n_series,
@@ -107,18 +107,18 @@ def bench_serve(config: ServeBench, source: Source, *, peers: Sequence[str], out
     return Report(results=results | bench.facts, setup=setup, skipped=bench.skipped)
 
 
-def _measure(bench: Bench, peers: Sequence[str], outside: Cores | None) -> None:
+def _measure(bench: Bench, peers: Sequence[str], cores: Cores, *, outside: bool) -> None:
     for name in bench.config.only:
         _announce(bench, f"measuring {name}")
         MEASURES[name](bench)
-    if outside is not None:
+    if outside:
         _announce(bench, "measuring with h2load")
-        h2load(bench, outside.generator)
+        h2load(bench, cores.generator)
     if bench.config.soak_minutes:
         _announce(bench, f"soaking for {bench.config.soak_minutes:g} minutes")
         soak(bench)
     if peers:
-        versus(bench, peers)
+        versus(bench, peers, cores.server)
 
 
 def _announce(bench: Bench, what: str) -> None:

@@ -1,14 +1,12 @@
 """The same forecasts behind MLflow's and Ray Serve's servers: same requests, same generator, same run.
 
-Our server keeps its one core. The peers get as many workers as this process has cores, and all of the cores,
-so that the ratio errs in their favour.
+Each server has the same one core, with one worker, and the generator the other.
 """
 
 from __future__ import annotations
 
 import http.client
 import json
-import os
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
@@ -22,6 +20,7 @@ from forecast.cli.output import say
 from forecast.errors import SurgecastError, UsageError
 from forecast.forecasts import Floats
 from serving.bench.bench import PROBE_S, Bench
+from serving.bench.driver import pinned
 from serving.bench.load import Job
 from serving.bench.peers.processes import PEERS, check_installed, mlflow_server, ray_server
 from serving.bench.questions import BATCH
@@ -52,8 +51,9 @@ class Peer:
     means: Callable[[str, bytes], Floats]
 
 
-def versus(bench: Bench, peers: Sequence[str]) -> None:
-    """vs_NAME_ratio: our forecasts a second over theirs; NAME_forecasts_per_s and NAME_p99_ms beside ours.
+def versus(bench: Bench, peers: Sequence[str], core: int) -> None:
+    """vs_NAME_ratio: our forecasts a second over theirs, both on `core`; NAME_forecasts_per_s and NAME_p99_ms
+    beside ours.
 
     Raises SurgecastError when a peer's numbers are not ours.
     """
@@ -62,7 +62,7 @@ def versus(bench: Bench, peers: Sequence[str]) -> None:
     for name in peers:
         say(f"starting {name}")
         peer = {"mlflow": _mlflow, "rayserve": _rayserve}[name](bench)
-        with peer.server as address:
+        with pinned(core), peer.server as address:
             _same(bench, name, peer.means(address, peer.requests[0]))
             job = replace(peer.job, address=address)
             bench.run(replace(job, seconds=WARM_S))
@@ -83,7 +83,7 @@ def _mlflow(bench: Bench) -> Peer:
         requests.append(json.dumps({"inputs": columns}).encode())
     file = bench.file("mlflow", requests)
     return Peer(
-        server=mlflow_server(bench.stage.home, bench.stage.snapshot, bench.folder, _workers()),
+        server=mlflow_server(bench.stage.home, bench.stage.snapshot, bench.folder),
         requests=requests,
         job=replace(batch_job(bench), kind="http", path="/invocations", requests=file, timeout_s=TIMEOUT_S),
         means=_mlflow_means,
@@ -105,7 +105,7 @@ def _mlflow_means(address: str, request: bytes) -> Floats:
 
 def _rayserve(bench: Bench) -> Peer:
     return Peer(
-        server=ray_server(bench.stage.home, bench.folder, _workers()),
+        server=ray_server(bench.stage.home, bench.folder),
         requests=bench.questions.batches(100, SERIES),
         job=replace(batch_job(bench), timeout_s=TIMEOUT_S),
         means=_grpc_means,
@@ -124,7 +124,3 @@ def _same(bench: Bench, name: str, theirs: Floats) -> None:
     ours = _grpc_means(bench.server.address, bench.questions.batches(1, SERIES)[0])
     if ours.shape != theirs.shape or not np.allclose(ours, theirs):
         raise SurgecastError(f"{name}: expected the numbers of our server, found others")
-
-
-def _workers() -> int:
-    return len(os.sched_getaffinity(0))

@@ -44,14 +44,14 @@ def check_installed(peer: str) -> None:
 
 
 @contextmanager
-def mlflow_server(home: Home, snapshot: str, folder: Path, workers: int) -> Iterator[str]:
+def mlflow_server(home: Home, snapshot: str, folder: Path) -> Iterator[str]:
     """`mlflow models serve` of a snapshot while the context is open; yields HOST:PORT."""
     port = _free_port()
     model, log = folder / "mlflow-model", folder / "mlflow.log"
     script = Path(__file__).with_name("mlflow_model.py")
     save = [sys.executable, str(script), str(model), str(home.snapshots_dir / snapshot)]
     serve = [sys.executable, "-m", "mlflow", "models", "serve", "--model-uri", str(model)]
-    serve += ["--env-manager", "local", "--host", "127.0.0.1", "--port", str(port), "--workers", str(workers)]
+    serve += ["--env-manager", "local", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
     with _marked() as environment, log.open("w") as words:
         with started(save, stdout=words, stderr=words, environment=environment) as process:
             wait(process, START_S, "mlflow", log)
@@ -61,14 +61,14 @@ def mlflow_server(home: Home, snapshot: str, folder: Path, workers: int) -> Iter
 
 
 @contextmanager
-def ray_server(home: Home, folder: Path, replicas: int) -> Iterator[str]:
+def ray_server(home: Home, folder: Path) -> Iterator[str]:
     """Ray Serve's gRPC ingress to the snapshot of a home while the context is open; yields HOST:PORT."""
     port, log = _free_port(), folder / "ray.log"
     with _marked() as environment, log.open("w") as words, tempfile.TemporaryDirectory(prefix="r") as place:
         environment |= {"RAY_USAGE_STATS_ENABLED": "0", "RAY_SERVE_THROUGHPUT_OPTIMIZED": "1"}
         command = [sys.executable, "-c", "from serving.bench.peers.ray_app import main; main()"]
         command += ["--home", str(home.root), "--folder", place, "--port", str(port)]
-        command += ["--http-port", str(_free_port()), "--replicas", str(replicas)]
+        command += ["--http-port", str(_free_port())]
         with _whole(command, words, environment) as process:
             if process.stdout is None or READY not in _line(process.stdout):
                 raise SurgecastError(f"ray: {last_line(log)}")

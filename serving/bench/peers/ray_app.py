@@ -46,12 +46,12 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     for name in ("--home", "--folder"):
         parser.add_argument(name, required=True)
-    for name in ("--port", "--http-port", "--replicas"):
+    for name in ("--port", "--http-port"):
         parser.add_argument(name, required=True, type=int)
     options = parser.parse_args()
     signal.signal(signal.SIGTERM, lambda number, _frame: sys.exit(128 + number))
     ray.init(
-        num_cpus=options.replicas,
+        num_cpus=1,
         include_dashboard=False,
         log_to_driver=False,
         _temp_dir=options.folder,
@@ -64,7 +64,7 @@ def main() -> None:
             logging_config={"enable_access_log": False},
         )
         deployment = serve.deployment(ForecastDeployment).options(
-            num_replicas=options.replicas, max_ongoing_requests=100, ray_actor_options={"num_cpus": 1}
+            num_replicas=1, max_ongoing_requests=100, ray_actor_options={"num_cpus": 1}
         )
         serve.run(deployment.bind(options.home))
         os.write(sys.stdout.fileno(), f"{READY}\n".encode())
