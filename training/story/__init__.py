@@ -1,29 +1,20 @@
-"""What is logged of a backtest and of a gate."""
+"""The story that a job leaves in MLflow for a person who browses: numbers, tables, pictures, cards."""
 
-from __future__ import annotations
+from training.story.backtests import log_backtest
+from training.story.card import log_card, model_card
+from training.story.fits import fit_metrics, log_fit
+from training.story.gates import gate_markdown, log_gate
+from training.story.summary import log_overview, overview, refresh_overview
 
-from collections.abc import Sequence
-
-from forecast.demand.panel import Panel
-from forecast.evaluation.backtest import BacktestReport
-from forecast.evaluation.backtest_table import headline
-from training.gates.findings import GateReport
-from training.tracking import Run
-
-
-def log_backtest(
-    run: Run,
-    panel: Panel,
-    report: BacktestReport,
-    origins: Sequence[int],
-    *,
-    own: str,
-    rivals: Sequence[str] = (),
-) -> None:
-    """Metrics of a backtest."""
-    run.metrics({f"backtest/{name}": value for name, value in headline(report).items()})
-
-
-def log_gate(run: Run, report: GateReport) -> None:
-    """The findings as a table."""
-    run.table(report.frame(), f"gates/{report.gate}")
+__all__ = [
+    "fit_metrics",
+    "gate_markdown",
+    "log_backtest",
+    "log_card",
+    "log_fit",
+    "log_gate",
+    "log_overview",
+    "model_card",
+    "overview",
+    "refresh_overview",
+]
