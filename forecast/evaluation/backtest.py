@@ -18,7 +18,12 @@ from numpy.typing import NDArray
 from forecast.demand.panel import STEP, Panel
 from forecast.errors import InputError, UsageError
 from forecast.evaluation.baselines import ForecastFunction
-from forecast.evaluation.bootstrap import Interval, paired_difference
+from forecast.evaluation.bootstrap import (
+    Interval,
+    RelativeDifference,
+    paired_difference,
+    relative_difference,
+)
 from forecast.evaluation.diebold_mariano import DieboldMariano, diebold_mariano
 from forecast.evaluation.metrics import (
     COVERAGES,
@@ -96,6 +101,27 @@ class BacktestReport:
             self._by_series(other.quantile_loss_SH, chosen_RH),
             self._by_series(one.truth_SH, chosen_RH),
             seed=seed,
+        )
+
+    def relative_difference(
+        self,
+        first: str,
+        second: str,
+        *,
+        where: str = ALL,
+        margin: float = 0.0,
+        level: float = 0.95,
+        n_resamples: int = 1_000,
+    ) -> RelativeDifference:
+        """How much larger the WQL of `first` is than that of `second` on a slice, as a share of the latter,
+        with an interval by series, and whether that is surely more than a margin."""
+        chosen_RH = self._chosen(where)
+        return relative_difference(
+            self._by_series(self._of(first).quantile_loss_SH, chosen_RH),
+            self._by_series(self._of(second).quantile_loss_SH, chosen_RH),
+            margin=margin,
+            level=level,
+            n_resamples=n_resamples,
         )
 
     def difference_over_time(self, first: str, second: str, *, where: str = ALL) -> DieboldMariano | None:
