@@ -24,13 +24,15 @@ class Decision:
     """What there is to do.
 
     do: the ledger of the job to do or to go on with, or the outcome where there is none. champion: the one of
-    now. left: ledgers of other jobs that were not finished and never will be.
+    now. left: ledgers of other jobs that were not finished and never will be; untold: of those that were
+    killed when all was done but to tell MLflow.
     """
 
     do: Ledger | Outcome
     basis: Basis
     champion: Champion | None
     left: tuple[Ledger, ...]
+    untold: tuple[Ledger, ...]
 
 
 def decide(home: Home, request: RetrainRequest) -> Decision:
@@ -54,7 +56,8 @@ def decide(home: Home, request: RetrainRequest) -> Decision:
         do = Ledger.begin(home.jobs_dir / key, _facts(basis, champion))
     mine = do.key
     left = tuple(one for one in found if one.open and one.key != mine)
-    return Decision(do=do, basis=basis, champion=champion, left=left)
+    untold = tuple(one for one in found if one.untold and one is not do)
+    return Decision(do=do, basis=basis, champion=champion, left=left, untold=untold)
 
 
 def made_champion(ledger: Ledger, champion: Champion | None) -> bool:

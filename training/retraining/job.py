@@ -48,10 +48,16 @@ def retrain(home: Home, request: RetrainRequest) -> Outcome:
         decision = decide(home, request)
         for one in decision.left:
             (complete if made_champion(one, decision.champion) else abandon)(home, one)
+        if decision.untold:
+            from training.retraining.recording import tell
+
+            for one in decision.untold:
+                tell(home, one)
         forget(home, request.settings.retrain.keep_jobs)
         if isinstance(decision.do, Outcome):
             return decision.do
-        from training.retraining.work import Work  # torch and all that: there is something to do
+        from training.retraining import recording  # torch and all that: there is something to do
+        from training.retraining.work import Work
 
         champion = None if made_champion(decision.do, decision.champion) else decision.champion
         work = Work(
@@ -64,6 +70,8 @@ def retrain(home: Home, request: RetrainRequest) -> Outcome:
         )
         with _Watched(work.ledger):
             _walk(work)
+            if work.ledger.untold:
+                recording.tell(home, work.ledger)
         return _outcome(work)
 
 
@@ -101,7 +109,7 @@ def _walk(work: Work) -> None:
     ledger.go_on(work.request.promote_anyway)
     gate = _check_data(work)
     if not gate.passed:
-        ledger.end("failed", _stopped(gate))
+        ledger.end("failed", judging.stopped(gate))
         recording.record_stop(work, gate)
         return
     work.step("twin", lambda: fits.fit_twin(work))
@@ -124,16 +132,11 @@ def _walk(work: Work) -> None:
 
 def _kept(ledger: Ledger, judged: GateReport, promote_anyway: str) -> str:
     """Why the challenger does not become champion; empty where it does."""
-    if stopped := (ledger.result("challenger") or {})["stopped"]:
-        return str(stopped)
-    return "" if judged.passed or promote_anyway else _stopped(judged)
+    from training.retraining.judging import stopped
 
-
-def _stopped(gate: GateReport) -> str:
-    """Why a gate did not let a job pass, in one line."""
-    first, *others = gate.failures
-    more = f" (and {len(others)} more)" if others else ""
-    return f"{gate.gate} gate: {first.sentence()}{more}"
+    if lost := (ledger.result("challenger") or {})["stopped"]:
+        return str(lost)
+    return "" if judged.passed or promote_anyway else stopped(judged)
 
 
 def _check_data(work: Work) -> GateReport:

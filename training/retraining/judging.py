@@ -56,6 +56,13 @@ def read_gate(facts: Mapping[str, object]) -> GateReport:
     return GateReport(gate=kind, findings=tuple(Finding(**one) for one in findings))
 
 
+def stopped(gate: GateReport) -> str:
+    """Why a gate did not let a job pass, in one line."""
+    first, *others = gate.failures
+    more = f" (and {len(others)} more)" if others else ""
+    return f"{gate.gate} gate: {first.sentence()}{more}"
+
+
 def _compare(work: Work) -> Comparison:
     training, horizon = work.training, work.request.horizon
     models = {MODEL_NAME: _Timed(forecaster(work.bundle(TWIN), training.device, training.devices))}

@@ -9,6 +9,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Mapping
 from contextlib import suppress
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -21,7 +22,8 @@ from training.gates.findings import GateReport
 from training.jobs import MODEL_NAME, model_config
 from training.registry import MODEL, bundle_folder, register, version_of
 from training.retraining.fits import read_epochs
-from training.retraining.judging import NAIVE, comparison, read_gate
+from training.retraining.judging import NAIVE, comparison, read_gate, stopped
+from training.retraining.ledger import Ledger
 from training.retraining.work import CHALLENGER, TWIN, Work
 from training.tracking import EXPERIMENT, Run, connect
 
@@ -37,23 +39,29 @@ def record(work: Work) -> Mapping[str, object]:
     Raises NotFoundError where MLflow's database went away since the job began, for a new one would have
     forgotten the champion.
     """
-    if work.tracked and not work.home.mlflow_db.is_file():
+    home, key = work.home, work.ledger.key
+    if work.tracked and not home.mlflow_db.is_file():
         gone = "no such file: it was removed or moved while the job was running"
-        raise NotFoundError(str(work.home.mlflow_db), expected="MLflow's database", found=gone)
+        raise NotFoundError(str(home.mlflow_db), expected="MLflow's database", found=gone)
     for name in (TWIN, CHALLENGER):
         put_in_place(work, name)
     bundle = work.bundle(CHALLENGER)
-    version = version_of(work.home, bundle.bundle_id)
-    client = connect(work.home)
+    version = version_of(home, bundle.bundle_id)
+    client = connect(home)
     run_id = str(client.get_model_version(MODEL, version).run_id) if version else ""
-    runs = runs_of(work.home, work.ledger.key)
-    if run_id not in (run.info.run_id for run in runs):
-        remove_runs(work.home, runs)
-        version, run_id = _log(work, bundle, version)
-    elif client.get_run(run_id).info.status != "FINISHED":  # killed just before it would have been
-        client.set_terminated(run_id, "FINISHED")
-    for name, value in _version_tags(work).items():
-        client.set_model_version_tag(MODEL, version, name, value)
+    runs = {run.info.run_id: run for run in runs_of(home, key)}
+    if run_id not in runs:
+        remove_runs(home, list(runs.values()))
+        with Run(home, _title(work), tags=_run_tags(work)) as run:
+            _log(work, run, bundle)
+            version = (
+                version or register(run, bundle, bundle_folder(home, bundle.bundle_id), aliases=()).version
+            )
+            _describe(work, run, bundle, version)
+        run_id = run.run_id
+    elif runs[run_id].info.status != "FINISHED":  # killed after the version was made
+        with Run(home, _title(work), tags=_run_tags(work), resume=run_id) as run:
+            _describe(work, run, bundle, version)
     return {"version": version, "run_id": run_id}
 
 
@@ -103,29 +111,53 @@ def remove_runs(home: Home, runs: list[MlflowRun]) -> None:
         shutil.rmtree(home.mlflow_artifacts / run.info.run_id, ignore_errors=True)
 
 
-def _log(work: Work, bundle: Bundle, version: str) -> tuple[str, str]:
-    judged = work.ledger.result("judgement") or {}
-    compared = comparison(work)
-    training = work.training
-    with Run(work.home, _title(work), tags=_run_tags(work)) as run:
-        run.data(work.panel, source=str(work.home.demand_dir))
-        model = model_config(work.panel, work.request.horizon, training)
-        features = ", ".join(work.panel.known) or "none"
-        run.parameters({"model": model, "training": training, "known_features": features})
-        run.parameters({"retrain": work.request.settings.retrain.model_dump()})
-        for epoch in read_epochs(_epochs(work, CHALLENGER)):
-            run.epoch(epoch)
-        run.metrics(_out_of_sample(bundle))
-        run.tag({"bundle_id": bundle.bundle_id, "started": str(_fitted(work)["why"])})
-        _log_twin(work, run)
-        rivals = [name for name in (compared.rival, NAIVE) if name]
-        story.log_backtest(run, work.panel, compared.report, compared.origins, own=MODEL_NAME, rivals=rivals)
-        story.log_gate(run, read_gate((work.ledger.result("data") or {})["gate"]))
-        story.log_gate(run, read_gate(judged["gate"]))
-        if not version:
-            folder = bundle_folder(work.home, bundle.bundle_id)
-            version = register(run, bundle, folder, aliases=()).version
-    return version, run.run_id
+def tell(home: Home, ledger: Ledger) -> None:
+    """Say on the job's run what came of it, and write the overview anew. MLflow in trouble is no more than a
+    pity: the job is over."""
+    run_id = (ledger.result("record") or {}).get("run_id")
+    try:
+        if run_id:
+            client = connect(home)
+            client.set_tag(run_id, "outcome", ledger.status)
+            client.set_tag(run_id, "reason", ledger.reason)
+    except SurgecastError as error:
+        say(f"MLflow does not know how the job ended: {error}")
+    else:
+        story.refresh_overview(home)
+    ledger.told()
+
+
+def _log(work: Work, run: Run, bundle: Bundle) -> None:
+    compared, training = comparison(work), work.training
+    run.data(work.panel, source=str(work.home.demand_dir))
+    model = model_config(work.panel, work.request.horizon, training)
+    features = ", ".join(work.panel.known) or "none"
+    run.parameters({"model": model, "training": training, "known_features": features})
+    run.parameters({"retrain": work.request.settings.retrain.model_dump()})
+    for epoch in read_epochs(_epochs(work, CHALLENGER)):
+        run.epoch(epoch)
+    run.tag({"started": str(_fitted(work)["why"])})
+    story.log_fit(run, work.panel, bundle, device=training.device)
+    _log_twin(work, run)
+    rivals = [name for name in (compared.rival, NAIVE) if name]
+    story.log_backtest(run, work.panel, compared.report, compared.origins, own=MODEL_NAME, rivals=rivals)
+    for gate in _gates(work):
+        story.log_gate(run, gate)
+
+
+def _describe(work: Work, run: Run, bundle: Bundle, version: str) -> None:
+    """The tags, the alias and the card of a version that was registered just now."""
+    training: dict[str, object] = {"started": _fitted(work)["why"], **asdict(work.training)}
+    report = comparison(work).report
+    card = story.model_card(bundle, work.panel, report, own=MODEL_NAME, training=training, purpose=PURPOSE)
+    story.log_card(run, version, card)
+    for name, value in _version_tags(work).items():
+        run.client.set_model_version_tag(MODEL, version, name, value)
+
+
+def _gates(work: Work) -> list[GateReport]:
+    done = [work.ledger.result(step) or {} for step in ("data", "judgement")]
+    return [read_gate(result["gate"]) for result in done]
 
 
 def _log_twin(work: Work, run: Run) -> None:
@@ -134,17 +166,12 @@ def _log_twin(work: Work, run: Run) -> None:
         child.data(work.past, source=str(work.home.demand_dir))
         for epoch in read_epochs(_epochs(work, TWIN)):
             child.epoch(epoch)
-        child.metrics(_out_of_sample(twin))
+        child.metrics(story.fit_metrics(twin))
         child.tag({"bundle_id": twin.bundle_id})
 
 
 def _epochs(work: Work, name: str) -> Path:
     return work.folder(name).with_suffix(".jsonl")
-
-
-def _out_of_sample(bundle: Bundle) -> dict[str, float]:
-    facts = bundle.facts.items()
-    return {f"fit/{name.replace(' ', '_')}": value for name, value in facts if isinstance(value, float)}
 
 
 def _fitted(work: Work) -> Mapping[str, object]:
@@ -156,12 +183,14 @@ def _run_tags(work: Work) -> dict[str, str]:
 
 
 def _version_tags(work: Work) -> dict[str, str]:
+    *_, judged = _gates(work)
     return {
         "twin_id": work.bundle_id(TWIN),
         "cutoff": work.ledger.fact("cutoff"),
         "data_version": work.ledger.fact("data_version"),
         "job": work.ledger.key,
         "purpose": PURPOSE,
+        "reason": "" if judged.passed else stopped(judged),
     }
 
 
