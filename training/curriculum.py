@@ -42,7 +42,7 @@ def plan(n_periods: int, model: ModelConfig, training: TrainingConfig) -> tuple[
     n_validation = min(training.validation_patches, max(spare // 2, 0))
     n_stages = min(training.stages, n_validation + 1, training.steps)
     if n_stages < 2:
-        return (Stage("final", n_periods, 1.0, ()),)
+        return (final_stage(n_periods),)
     last_origin = n_periods - model.horizon
     origins = [last_origin - p * i for i in range(n_validation)][::-1]
     n_scored = n_stages - 1
@@ -53,7 +53,12 @@ def plan(n_periods: int, model: ModelConfig, training: TrainingConfig) -> tuple[
         share = training.first_stage + i * step if n_scored > 1 else 1 - training.last_stage
         part = tuple(origins[bounds[i] : bounds[i + 1]])
         stages.append(Stage(f"stage {i + 1}", part[0], share, part))
-    return (*stages, Stage("final", n_periods, 1.0, ()))
+    return (*stages, final_stage(n_periods))
+
+
+def final_stage(n_periods: int) -> Stage:
+    """Train on everything until the budget is spent; nothing is left to score."""
+    return Stage("final", n_periods, 1.0, ())
 
 
 def recent_origins(panel: Panel, model: ModelConfig) -> tuple[int, ...]:

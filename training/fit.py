@@ -30,7 +30,7 @@ from forecast.model.schema import FeatureSchema
 from forecast.model.sharded import count_devices
 from forecast.model.tensors import build_tensors
 from training.config import TrainingConfig
-from training.curriculum import plan, recent_origins
+from training.curriculum import final_stage, plan, recent_origins
 from training.distributed import fit_in_processes
 from training.feed import OriginFeed
 from training.handover import Job
@@ -40,6 +40,8 @@ from training.prequential import Budget, Prequential
 from training.records import EpochRecord
 from training.team import Team
 from training.trainer import make_trainer
+from training.warm import carried_ranks, why_not
+from training.warm import facts as start_facts
 
 
 def fit(
@@ -56,48 +58,50 @@ def fit(
     ends the run. Several devices share each batch, in a process each: process r of N draws from the series
     r, r + N, r + 2 N ... and gradients are averaged. There are never more processes than series.
 
+    start: go on from its weights; `training.warm.why_not` tells whether that is possible.
+
     Raises:
-        InputError: no demand to learn from. UsageError: devices that are not there. SurgecastError: no step
-        had a loss, a process died, or the device has too little memory.
+        InputError: no demand to learn from, or a start that is not possible. UsageError: devices that are
+        not there. SurgecastError: no step had a loss, a process died, or the device has too little memory.
     """
     if not np.nansum(np.abs(panel.demand_ST)) > 0:
         raise InputError("demand", expected="at least one period with demand", found="none")
+    if start is not None and (reason := why_not(start, panel, model)):
+        raise InputError("start", expected="a bundle that training can go on from", found=reason)
     n = min(count_devices(training.device, training.devices), panel.n_series)
     device, team = choose_device(training.device), Team()
     _tell_precision(training, device)
     if n > 1:
-        job = Job(panel=panel, model=model, training=training, began=time.time())
+        job = Job(panel=panel, model=model, training=training, began=time.time(), start=start)
         return fit_in_processes(job, n, on_epoch)
     with named_where_full(device, team):
-        return train_together(
-            panel, model=model, training=training, on_epoch=on_epoch, team=team, device=device
-        ).bundle()
+        job = Job(panel=panel, model=model, training=training, began=time.time(), start=start)
+        return train_together(job, on_epoch, team, device).bundle()
 
 
 def train_together(
-    panel: Panel,
-    *,
-    model: ModelConfig,
-    training: TrainingConfig,
+    job: Job,
     on_epoch: Callable[[EpochRecord], None] | None,
     team: Team,
     device: torch.device,
-    spent: float = 0.0,
 ) -> Fitted:
-    """This process's part of a fit that began `spent` seconds ago; the whole of it for a team of one.
+    """This process's part of a fit; the whole of it for a team of one.
 
     A process alone draws fewer windows where a step does not fit into the device's memory
     (`training.memory`).
     """
     keep_large_blocks()
-    budget = Budget(training, team, spent=spent)
+    panel, model, training, start = job.panel, job.model, job.training, job.start
+    budget = Budget(training, team, spent=max(time.time() - job.began, 0.0))
     torch.manual_seed(training.seed)
-    schema = FeatureSchema.fit(panel, model.horizon)
+    schema = FeatureSchema.fit(panel, model.horizon) if start is None else start.schema
     tensors = build_tensors(panel, model, schema, device, horizon=0)
     network = Ensemble(model, schema)
+    if start is not None:
+        network.load_state_dict(start.weights)
     if not team.leads:  # the same weights as the leader's, other random numbers from here on
         torch.manual_seed(team.seed(training.seed))
-    stages = plan(panel.n_periods, model, training)
+    stages = plan(panel.n_periods, model, training) if start is None else (final_stage(panel.n_periods),)
     feed = OriginFeed(tensors, model, training, stages[0].limit, team)
     module = SurgeModule(network, tensors, training, lambda: budget.fraction)
     walk = Prequential(
@@ -114,7 +118,7 @@ def train_together(
     with _quiet(), _interruptible():
         make_trainer(device, walk, team, feed).fit(module, DataLoader(feed, batch_size=None))
     facts = {"steps": budget.step, "seed": training.seed, **({} if team.alone else {"devices": team.size})}
-    return Fitted(panel, schema, cast(Ensemble, module.averaged.module), walk, facts)
+    return Fitted(panel, schema, cast(Ensemble, module.averaged.module), walk, facts, start)
 
 
 class Fitted(NamedTuple):
@@ -125,16 +129,19 @@ class Fitted(NamedTuple):
     network: Ensemble
     walk: Prequential
     facts: Mapping[str, int]
+    start: Bundle | None
 
     def bundle(self) -> Bundle:
         """The bundle; only the leader of a team has all that it takes."""
-        panel, walk, model = self.panel, self.walk, self.network.config
+        panel, walk, model, start = self.panel, self.walk, self.network.config, self.start
         self.network.level_H = torch.from_numpy(_level(walk, model))
         return Bundle(
             config=model,
             schema=self.schema,
             weights={name: value.detach().cpu() for name, value in self.network.state_dict().items()},
-            ranks_SHK=_ranks(panel, walk, model, self.facts["seed"]),
+            ranks_SHK=_ranks(panel, walk, model, self.facts["seed"])
+            if start is None
+            else carried_ranks(start, panel),
             keys=panel.keys,
             facts={
                 "origin": str(panel.origin),
@@ -142,6 +149,7 @@ class Fitted(NamedTuple):
                 "series": panel.n_series,
                 "periods": panel.n_periods,
                 **self.facts,
+                **({} if start is None else start_facts(start)),
                 **({"stopped": walk.stopped} if walk.stopped else {}),
                 **{name: round(value, 6) for name, value in walk.out_of_sample.items()},
             },

@@ -5,6 +5,7 @@ job.json           configurations, names of the panel's arrays, when the fit beg
 records.jsonl      one record a line, as they happen
 error-R.json       why process R failed, where it was foreseen
 weights-R.txt      SHA-256 of the weights that process R ended with
+start              the bundle whose weights the fit goes on from, where there is one
 bundle             the result
 
 JSON and plain arrays, never pickle. Only the user who fits can read the folder, and it goes
@@ -26,21 +27,24 @@ from torch import Tensor
 from forecast import errors
 from forecast.demand.panel import EventGrid, Panel, SeriesKeys
 from forecast.errors import SurgecastError
+from forecast.model.bundle import Bundle
 from forecast.model.config import ModelConfig
 from training.config import TrainingConfig
 from training.records import EpochRecord
 
+START = "start"
 KEYS = ("item", "location", "platform")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Job:
-    """A fit to do. began: `time.time()` of its start."""
+    """A fit to do. began: `time.time()` of its start. start: what it goes on from, None for chance."""
 
     panel: Panel
     model: ModelConfig
     training: TrainingConfig
     began: float
+    start: Bundle | None = None
 
 
 def write_job(folder: Path, job: Job) -> None:
@@ -90,6 +94,8 @@ def _write(folder: Path, job: Job) -> None:
         "like": dict(panel.events.like),
         "data_version": panel.data_version,
     }
+    if job.start is not None:
+        job.start.save(folder / START)
     (folder / "job.json").write_text(json.dumps(facts), encoding="utf-8")
 
 
@@ -119,7 +125,8 @@ def read_job(folder: Path) -> Job:
         data_version=facts["data_version"],
     )
     model, training = ModelConfig(**facts["model"]), TrainingConfig(**facts["training"])
-    return Job(panel=panel, model=model, training=training, began=facts["began"])
+    start = Bundle.load(folder / START) if (folder / START).is_dir() else None
+    return Job(panel=panel, model=model, training=training, began=facts["began"], start=start)
 
 
 def write_record(folder: Path, record: EpochRecord) -> None:

@@ -156,6 +156,16 @@ class Prequential(lightning.Callback):
         self.recent: NDArray[np.float64] | None = None
         self.out_of_sample: dict[str, float] = {}
 
+    def on_train_start(self, trainer: lightning.Trainer, module: Any) -> None:
+        """Where no stage will be scored, a sample tells how long the last origins will take."""
+        if self._stages[0].origins or not self._recent:
+            return
+        began = time.monotonic()
+        for _ in self._forecasts(module, self._recent, self._sample):
+            pass
+        share = self._panel.n_series / self._team.size / max(len(self._sample), 1)
+        self._keep_time((time.monotonic() - began) * share, len(self._recent))
+
     def on_train_batch_end(
         self, trainer: lightning.Trainer, module: Any, outputs: Any, batch: Draw, batch_idx: int
     ) -> None:

@@ -9,7 +9,6 @@ import shutil
 import socket
 import sys
 import threading
-import time
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -35,15 +34,8 @@ def main(folder: Path, rank: int, size: int) -> int:
         with _joined(folder, rank, size, choose_device(job.training.device)) as device:
             team = Team(rank, size)
             with named_where_full(device, team):
-                fitted = train_together(
-                    job.panel,
-                    model=job.model,
-                    training=job.training,
-                    on_epoch=(lambda record: write_record(folder, record)) if rank == 0 else None,
-                    team=team,
-                    device=device,
-                    spent=max(time.time() - job.began, 0.0),
-                )
+                report = (lambda record: write_record(folder, record)) if rank == 0 else None
+                fitted = train_together(job, report, team, device)
         write_digest(folder, rank, fitted.network.state_dict())
         if rank == 0:  # the others have left, and wait for nothing
             fitted.bundle().save(folder / "bundle")

@@ -10,9 +10,12 @@ Letters: S series, N templates, H horizon, Q levels, K scenarios.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 from numpy.typing import NDArray
 
+from forecast.demand.panel import SeriesKeys
 from forecast.quantiles import LEVELS
 
 Floats = NDArray[np.float32]
@@ -61,3 +64,27 @@ def scenario_ranks(templates_NSH: Floats, n_scenarios: int, rng: np.random.Gener
             noise = np.moveaxis(templates_NSH[order, rows], 0, 2) + 0.02 * noise
         ranks[rows] = noise.argsort(axis=2).argsort(axis=2).astype(np.uint8)
     return ranks
+
+
+def coupling_rows(own: SeriesKeys, keys: SeriesKeys) -> NDArray[np.intp]:
+    """Rows of the ranks of series `own` for the series `keys`; one that is not among them borrows a row, by a
+    hash of its key."""
+    pairs = ((own.item, keys.item), (own.location, keys.location), (own.platform, keys.platform))
+    if all(np.array_equal(one, other) for one, other in pairs):
+        return np.arange(len(keys))
+    known = {key: row for row, key in enumerate(_tuples(own))}
+    n = len(known)
+    found = ((known.get(key), key) for key in _tuples(keys))
+    return np.array([_stable_hash(key) % n if row is None else row for row, key in found], np.intp)
+
+
+def _tuples(keys: SeriesKeys) -> Iterator[tuple[str, str, str]]:
+    return zip(keys.item.tolist(), keys.location.tolist(), keys.platform.tolist(), strict=True)
+
+
+def _stable_hash(key: tuple[str, str, str]) -> int:
+    """The same on every machine and run, unlike Python's hash of strings."""
+    value = 0
+    for byte in "\x1f".join(key).encode():
+        value = (value * 131 + byte) % (1 << 61)
+    return value

@@ -21,13 +21,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from forecast.cli.output import say
-from forecast.demand.panel import Floats, Panel, SeriesKeys
+from forecast.demand.panel import Floats, Panel
 from forecast.demand.shards import PanelShards
 from forecast.errors import InputError, IntegrityError, UsageError
 from forecast.forecasts import ForecastPart, Forecasts
 from forecast.model.ahead import in_order
 from forecast.model.allocation import keep_large_blocks
 from forecast.model.bundle import Bundle
+from forecast.model.coupling import coupling_rows
 from forecast.model.ensemble import Ensemble
 from forecast.model.memory import memory_text
 from forecast.model.packing import PackedRows
@@ -198,7 +199,7 @@ class Forecaster:
 
     def parts(self, found: Survey) -> Generator[ForecastPart]:
         """Forecasts of runs of series, first to last, which are all that is held in memory of them."""
-        ranks_SHK, row_S = self.bundle.ranks_SHK, self._rank_rows(found.outline.keys)
+        ranks_SHK, row_S = self.bundle.ranks_SHK, coupling_rows(self.bundle.keys, found.outline.keys)
         lift_GH = prior_lift(found.outline, self.bundle.schema.events, found.horizon)
         shared = [found.shared.to(next(network.parameters()).device) for network in self._networks]
         for rows, panel, packed in found.packed():
@@ -265,18 +266,6 @@ class Forecaster:
         if panel.period != config.period:
             raise InputError("period", expected=config.period, found=panel.period)
 
-    def _rank_rows(self, keys: SeriesKeys) -> NDArray[np.intp]:
-        """Rows of the bundle's coupling for these series; a series it never saw borrows one, by a hash of its
-        key."""
-        own = self.bundle.keys
-        pairs = ((own.item, keys.item), (own.location, keys.location), (own.platform, keys.platform))
-        if all(np.array_equal(one, other) for one, other in pairs):
-            return np.arange(len(keys))
-        known = {key: row for row, key in enumerate(_tuples(own))}
-        n = len(known)
-        found = ((known.get(key), key) for key in _tuples(keys))
-        return np.array([_stable_hash(key) % n if row is None else row for row, key in found], np.intp)
-
 
 def _each(shared: list[PanelTensors], rows: slice, packed: PackedRows) -> list[PanelTensors]:
     """The tensors of a shard in each lane; lanes on one device share them."""
@@ -296,15 +285,3 @@ def _let_go(ranks_SHK: NDArray[np.uint8]) -> None:
 def _one_line(error: RuntimeError) -> str:
     """The first difference that torch names."""
     return " ".join(str(error).split(":", 1)[-1].split())[:120]
-
-
-def _tuples(keys: SeriesKeys) -> Iterator[tuple[str, str, str]]:
-    return zip(keys.item.tolist(), keys.location.tolist(), keys.platform.tolist(), strict=True)
-
-
-def _stable_hash(key: tuple[str, str, str]) -> int:
-    """The same on every machine and run, unlike Python's hash of strings."""
-    value = 0
-    for byte in "\x1f".join(key).encode():
-        value = (value * 131 + byte) % (1 << 61)
-    return value
