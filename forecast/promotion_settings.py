@@ -46,7 +46,7 @@ class PromotionSettings(BaseModel):
         description="Largest bias, up or down, as a share of demand; or the champion's if that is larger.",
     )
     bias_step: float = Field(
-        default=0.02,
+        default=0.03,
         ge=0,
         allow_inf_nan=False,
         description="How much further from 0 than the champion's the bias may be.",

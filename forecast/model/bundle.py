@@ -92,8 +92,11 @@ class Bundle:
         except ValueError as error:
             raise IntegrityError("bundle.json", expected="JSON", found=str(error)) from None
         if manifest.get("format") != FORMAT:
+            ways = "install the release that wrote it, or `surgecast models rollback`"
             raise IntegrityError(
-                "bundle.json format", expected=str(FORMAT), found=str(manifest.get("format"))
+                "bundle.json format",
+                expected=f"{FORMAT}, which this release reads",
+                found=f"{manifest.get('format')}; {ways}",
             )
         for name in FILES:
             _verify(folder / name, manifest["sha256"][name])

@@ -19,6 +19,9 @@ latency, size   Not more than so many times the champion's, nor than a limit of 
 
 What rests on too few series, or is not known, is a warning and keeps nobody back. Without a champion only
 `naive` keeps a challenger back; of the others, those that need no champion are warnings.
+
+The margins are about twice what equally good models of M5 differ by: four fits of a store's 3,049 series, at
+three origins, differed by up to 0.5 % overall, 1.0 % at peaks, and 2.1 points of bias.
 """
 
 from __future__ import annotations

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from pathlib import Path
 from typing import Final
 
 from forecast.demand.panel import Panel
@@ -11,7 +10,7 @@ from forecast.home import Home
 from forecast.model.bundle import Bundle
 from forecast.model.sharded import forecaster
 from training.gates.promotion import Cost
-from training.registry import bundle_folder
+from training.registry import bundle_folder, folder_bytes
 
 SERIES: Final = 1_000
 REPEATS: Final = 3
@@ -34,8 +33,3 @@ def measure_cost(home: Home, bundle: Bundle, panel: Panel, *, device: str = "aut
         seconds_per_1000_series=min(took) / few.n_series * SERIES,
         bundle_bytes=folder_bytes(bundle_folder(home, bundle.bundle_id)),
     )
-
-
-def folder_bytes(folder: Path) -> int:
-    """Bytes of all files in a folder and below; 0 where it is not there."""
-    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
