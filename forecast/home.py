@@ -58,6 +58,11 @@ class Home:
         return self.root / "rollbacks.json"
 
     @property
+    def jobs_dir(self) -> Path:
+        """Records of the jobs that train, one folder each, and the lock that keeps them apart."""
+        return self.root / "jobs"
+
+    @property
     def mlflow_db(self) -> Path:
         """MLflow's SQLite file."""
         return self.root / "mlflow" / "mlflow.db"

@@ -27,12 +27,12 @@ def parse_cutoff(text: str | None) -> np.datetime64 | None:
     return np.datetime64(moment, "s")
 
 
-def parse_day(text: str) -> date:
-    """A day. Raises UsageError when it is none."""
+def parse_day(text: str, field: str = "cutoff") -> date:
+    """A day. Raises UsageError, which names the field, when it is none."""
     try:
         return date.fromisoformat(text)
     except ValueError as error:
-        raise UsageError(f"cutoff: expected a day such as 2024-06-18, found {text!r}") from error
+        raise UsageError(f"{field}: expected a day such as 2024-06-18, found {text!r}") from error
 
 
 def training_config(
