@@ -8,6 +8,7 @@ from datetime import date, datetime
 import numpy as np
 
 from forecast.errors import UsageError
+from forecast.training_settings import TrainingSettings
 from training.config import TrainingConfig
 
 
@@ -46,4 +47,26 @@ def training_config(
 ) -> TrainingConfig:
     """The training settings, with the default number of steps where none is given."""
     training = TrainingConfig(minutes=minutes, seed=seed, device=device, members=members, devices=devices)
+    return training if steps is None else replace(training, steps=steps)
+
+
+def configured(
+    settings: TrainingSettings, *, minutes: float | None = None, steps: int | None = None
+) -> TrainingConfig:
+    """How a fit goes by the settings, with other minutes or steps where they are given."""
+    training = TrainingConfig(
+        minutes=settings.minutes if minutes is None else minutes,
+        batch=settings.batch or None,
+        members=settings.members,
+        channels=settings.channels,
+        hidden=settings.hidden,
+        learning_rate=settings.learning_rate,
+        weight_decay=settings.weight_decay,
+        half_life=settings.half_life,
+        cold=settings.cold,
+        parts=settings.parts,
+        seed=settings.seed,
+        device=settings.device,
+        devices=settings.number_of_devices,
+    )
     return training if steps is None else replace(training, steps=steps)

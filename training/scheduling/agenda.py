@@ -22,7 +22,7 @@ DAY: Final = timedelta(days=1)
 LOOKS: Final = (40 * DAY, 400 * DAY, 3300 * DAY)
 """How far ahead the next firing is looked for, by and by; 29 February may be eight years off."""
 KNOWN_AHEAD: Final = 1100 * DAY
-"""How far ahead an event of a kind is looked for, before it is said never to come."""
+"""How far ahead an event of a kind is looked for, before it is said never to come; and how far back."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -123,7 +123,7 @@ def _check_kinds(agenda: Agenda, now: datetime) -> None:
         if kind in coming:
             continue
         where = f"schedule.events.{kind}"
-        past = combine(agenda.home, agenda.calendars, date(1990, 1, 1), today)
+        past = combine(agenda.home, agenda.calendars, today - KNOWN_AHEAD, today)
         if any(event.kind == kind for event in past):
             raise UsageError(
                 f"{where}: expected a kind of event that comes, found none after {today} in the calendars"

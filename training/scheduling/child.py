@@ -24,6 +24,7 @@ KEPT: Final = 3
 """Exit status of a retraining that went well and kept the champion."""
 BUSY: Final = "error: job: expected no other"
 """How a command begins that found the lock of all jobs held."""
+PROGRAM: Final = (sys.executable, "-m", "forecast.cli.main")
 LINES: Final = 100
 """Lines of a child that are kept, the last ones."""
 WIDTH: Final = 500
@@ -38,11 +39,11 @@ class Worker:
     home: Home
     history: History
     clock: Clock
+    program: tuple[str, ...] = PROGRAM
 
     def command(self, action: Action) -> list[str]:
         """What a user would type."""
-        program = [sys.executable, "-m", "forecast.cli.main"]
-        return [*program, action, "--home", str(self.home.root), "--json"]
+        return [*self.program, action, "--home", str(self.home.root), "--json"]
 
     def carry_out(self, firing: Firing) -> RunRecord:
         """Run the job of a firing to its end. When this is interrupted, so is the job, and that is noted."""

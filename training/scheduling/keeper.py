@@ -24,7 +24,7 @@ from forecast.home import Home
 from forecast.snapshot.pointer import readable_pointer
 from training.alone import alone
 from training.scheduling.agenda import load_agenda, watched
-from training.scheduling.child import Clock, Worker
+from training.scheduling.child import PROGRAM, Clock, Worker
 from training.scheduling.history import History, stamp
 from training.scheduling.plan import ACTIONS, Action, Firing
 from training.scheduling.store import Desk, JsonJobStore, PlanTrigger, next_times
@@ -78,15 +78,23 @@ class Stop:
 class Keeper:
     """Keeps to the plan of a home. `turn` does what is due; the rest is waiting."""
 
-    def __init__(self, home: Home, *, clock: Clock = utc_now, stop: Stop | None = None) -> None:
+    def __init__(
+        self,
+        home: Home,
+        *,
+        clock: Clock = utc_now,
+        stop: Stop | None = None,
+        program: tuple[str, ...] = PROGRAM,
+    ) -> None:
         self._home = home
         self._clock = clock
         self._stop = stop or Stop()
         self._history = History(home.jobs_dir / "history.jsonl")
-        self._worker = Worker(home=home, history=self._history, clock=clock)
+        self._worker = Worker(home=home, history=self._history, clock=clock, program=program)
         self._files = watched(home)
         self._agenda = load_agenda(home, clock())
         logging.getLogger("apscheduler").setLevel(logging.ERROR)
+        home.jobs_dir.mkdir(parents=True, exist_ok=True)
         path = home.jobs_dir / "schedule.db"
         due = dict(next_times(path))
         due |= self._cut_off()
@@ -99,7 +107,8 @@ class Keeper:
 
     def close(self) -> None:
         """Let go of the store."""
-        self._scheduler.shutdown(wait=False)
+        if self._scheduler.running:
+            self._scheduler.shutdown(wait=False)
 
     def turn(self) -> float:
         """Carry out what is due now, one after the other. Returns the seconds until the next look."""
@@ -185,14 +194,14 @@ class Keeper:
         say("settings or calendars changed: the schedule was read again")
 
 
-def run(home: Home, *, clock: Clock = utc_now) -> None:
+def run(home: Home, *, clock: Clock = utc_now, program: tuple[str, ...] = PROGRAM) -> None:
     """Keep to the plan until SIGTERM or Ctrl-C; a job at work then is interrupted and has its time to end.
 
     Raises BusyError where another program does so already, UsageError for a schedule that never fires.
     """
     stop = Stop()
     with alone(home.jobs_dir / "schedule.lock", "schedule"), stop.listening():
-        keeper = Keeper(home, clock=clock, stop=stop)
+        keeper = Keeper(home, clock=clock, stop=stop, program=program)
         coming = keeper.next()
         say(f"schedule: {_told(keeper, coming)}")
         try:
