@@ -15,10 +15,9 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal, NamedTuple
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+from typing import Any, NamedTuple
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails
 
 from forecast.client_settings import ClientSettings
@@ -27,15 +26,11 @@ from forecast.errors import UsageError
 from forecast.home import Home
 from forecast.promotion_settings import PromotionSettings
 from forecast.retrain_settings import RetrainSettings
+from forecast.schedule_settings import ScheduleSettings
 from forecast.serve_settings import ServeSettings
-
-
-def _known_zone(name: str) -> str:
-    try:
-        ZoneInfo(name)
-    except (ZoneInfoNotFoundError, ValueError, OSError) as error:
-        raise ValueError("Input should be the name of a time zone, such as Asia/Shanghai") from error
-    return name
+from forecast.training_settings import TrainingSettings
+from forecast.tune_settings import TuneSettings
+from forecast.zones import Zone
 
 
 class _Section(BaseModel):
@@ -45,7 +40,7 @@ class _Section(BaseModel):
 class DemandSettings(_Section):
     """`[demand]`: how demand is read."""
 
-    timezone: Annotated[str, AfterValidator(_known_zone)] = Field(
+    timezone: Zone = Field(
         default="UTC",
         description="Zone whose days and weeks demand is counted in; times with a zone are converted to it.",
     )
@@ -67,39 +62,6 @@ class EventsSettings(_Section):
     )
 
 
-class TrainingSettings(_Section):
-    """`[training]`: how a model is trained."""
-
-    minutes: float = Field(
-        default=10.0,
-        gt=0,
-        allow_inf_nan=False,
-        description="Training stops after this many minutes at the latest.",
-    )
-    horizon: int = Field(default=28, ge=1, le=720, description="Periods that are forecast ahead.")
-    seed: int = Field(
-        default=0, ge=0, description="The same seed, data and settings give the same model on one device."
-    )
-    members: int = Field(
-        default=1,
-        ge=1,
-        le=16,
-        description="Networks whose forecasts are averaged: more accurate where there are minutes for each.",
-    )
-    device: Literal["auto", "cpu", "cuda"] = Field(
-        default="auto", description="Where to compute: auto, cpu or cuda; auto takes CUDA when it is there."
-    )
-    devices: Annotated[int, Field(ge=1)] | Literal["auto"] = Field(
-        default="auto",
-        description="GPUs, or processes on the CPU, that share the work; auto: all GPUs, one on the CPU.",
-    )
-
-    @property
-    def number_of_devices(self) -> int | None:
-        """None for auto."""
-        return None if self.devices == "auto" else self.devices
-
-
 class Settings(_Section):
     """All settings of an installation."""
 
@@ -109,6 +71,8 @@ class Settings(_Section):
     retrain: RetrainSettings = RetrainSettings()
     data_gate: DataGateSettings = DataGateSettings()
     promotion: PromotionSettings = PromotionSettings()
+    schedule: ScheduleSettings = ScheduleSettings()
+    tune: TuneSettings = TuneSettings()
     serve: ServeSettings = ServeSettings()
     client: ClientSettings = ClientSettings()
 
@@ -120,6 +84,8 @@ SECTIONS: dict[str, type[BaseModel]] = {
     "retrain": RetrainSettings,
     "data_gate": DataGateSettings,
     "promotion": PromotionSettings,
+    "schedule": ScheduleSettings,
+    "tune": TuneSettings,
     "serve": ServeSettings,
     "client": ClientSettings,
 }
@@ -160,9 +126,10 @@ def describe_settings(home: Home) -> list[Setting]:
     settings = _validated(given)
     rows = []
     for section, model in SECTIONS.items():
+        values = getattr(settings, section).model_dump()
         for key, field in model.model_fields.items():
             name = f"{section}.{key}"
-            value = getattr(getattr(settings, section), key)
+            value = values[key]
             source = given[name].source if name in given else "default"
             rows.append(Setting(name, value, source, field.description or ""))
     return rows
@@ -188,6 +155,8 @@ def _toml(value: object) -> str:
         return '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"'
     if isinstance(value, tuple):
         return "[" + ", ".join(_toml(item) for item in value) + "]"
+    if isinstance(value, Mapping):  # of the one default there is, which is empty
+        return "{" + ", ".join(f"{name} = {_toml(item)}" for name, item in value.items()) + "}"
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
@@ -243,7 +212,9 @@ def _key_lines(text: str) -> dict[str, int]:
         assignment = re.match(r"\s*([\w.\"'-]+)\s*=", line)
         if header:
             section = re.sub(r"[\"']", "", header[1])
-            lines.setdefault(section, number)
+            parts = section.split(".")
+            for depth in range(len(parts)):
+                lines.setdefault(".".join(parts[: depth + 1]), number)
         elif assignment:
             key = re.sub(r"[\"']", "", assignment[1])
             name = f"{section}.{key}" if section else key
@@ -285,12 +256,16 @@ def _check_variable(variable: str) -> None:
 
 
 def _parsed(section: str, key: str, text: str, variable: str) -> object:
-    """An environment variable's text as the type of its setting; lists are separated by commas."""
+    """An environment variable's text as the type of its setting; lists are separated by commas, tables are
+    JSON."""
     field = SECTIONS[section].model_fields[key]
     if isinstance(field.get_default(), tuple):
         return tuple(part.strip() for part in text.split(",") if part.strip())
+    adapter = TypeAdapter[Any](field.annotation or str)
     try:
-        return TypeAdapter[Any](field.annotation or str).validate_python(text)
+        if isinstance(field.get_default(), Mapping):
+            return adapter.validate_json(text)
+        return adapter.validate_python(text)
     except ValidationError as error:
         raise UsageError(_message(error.errors()[0], variable, f"{section}.{key}")) from error
 
@@ -309,5 +284,6 @@ def _validated(given: Mapping[str, _Given]) -> Settings:
         return Settings.model_validate(content, strict=True)
     except ValidationError as error:
         first = error.errors()[0]
-        name = ".".join(str(part) for part in first["loc"][:2])
-        raise UsageError(_message(first, given[name].source, name)) from error
+        parts = [str(part) for part in first["loc"]]
+        source = given[".".join(parts[:2])].source
+        raise UsageError(_message(first, source, ".".join(parts))) from error

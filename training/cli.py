@@ -322,21 +322,14 @@ def _job(
     """The job that flags, environment and the home's settings ask for."""
     from forecast.settings import load_settings
     from training.jobs import TrainJob
-    from training.options import parse_cutoff, training_config
+    from training.options import configured, parse_cutoff
 
     minutes, steps, seed, device, devices = fit_flags
     flags = {"minutes": minutes, "seed": seed, "device": device, "devices": devices, "horizon": horizon}
     settings = load_settings(home, {f"training.{name}": value for name, value in flags.items()}).training
     return TrainJob(
         horizon=settings.horizon,
-        training=training_config(
-            settings.minutes,
-            steps,
-            settings.seed,
-            settings.device,
-            members=settings.members,
-            devices=settings.number_of_devices,
-        ),
+        training=configured(settings, steps=steps),
         plan=plan,
         cutoff=parse_cutoff(cutoff),
         promote=promote,

@@ -25,6 +25,7 @@ class TrainingConfig:
     batch: windows a step, each with many origins; by default what makes about `PAIRS` pairs of origin and
         step ahead, fewer on small panels.
     members: networks that are trained in turn and averaged (`forecast.model.ensemble`).
+    channels, hidden: widths of the network (`forecast.model.config`).
     half_life: patches after which an older window is drawn half as often.
     cold: share of the windows whose own history is hidden, so that the model learns of new series.
     parts: into how many the horizon is cut; a step trains one of them.
@@ -41,6 +42,8 @@ class TrainingConfig:
     steps: int = 12_000
     batch: int | None = None
     members: int = 1
+    channels: int = 64
+    hidden: int = 128
     learning_rate: float = 3e-3
     weight_decay: float = 0.01
     warmup_steps: int = 100

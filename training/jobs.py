@@ -98,7 +98,12 @@ def read_panel(
 def model_config(panel: Panel, horizon: int, training: TrainingConfig) -> ModelConfig:
     """The model for a panel's history."""
     return ModelConfig.for_history(
-        panel.period, horizon=horizon, n_periods=panel.n_periods, members=training.members
+        panel.period,
+        horizon=horizon,
+        n_periods=panel.n_periods,
+        members=training.members,
+        channels=training.channels,
+        hidden=training.hidden,
     )
 
 

@@ -288,8 +288,3 @@ def _registered(found: ModelVersion) -> Registered:
     return Registered(
         version=str(found.version), bundle_id=found.tags["bundle_id"], run_id=str(found.run_id or "")
     )
-
-
-def promote(home: Home, version: str, *, reason: str | None) -> None:
-    """Make a version champion."""
-    connect(home).set_registered_model_alias(MODEL, CHAMPION, version)

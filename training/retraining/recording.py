@@ -20,6 +20,7 @@ from forecast.model.bundle import Bundle
 from training import story
 from training.gates.findings import GateReport
 from training.jobs import MODEL_NAME, model_config
+from training.registry import CHALLENGER as CANDIDATE
 from training.registry import MODEL, bundle_folder, register, version_of
 from training.retraining.fits import read_epochs
 from training.retraining.judging import NAIVE, comparison, read_gate, stopped
@@ -153,6 +154,7 @@ def _describe(work: Work, run: Run, bundle: Bundle, version: str) -> None:
     story.log_card(run, version, card)
     for name, value in _version_tags(work).items():
         run.client.set_model_version_tag(MODEL, version, name, value)
+    run.client.set_registered_model_alias(MODEL, CANDIDATE, version)
 
 
 def _gates(work: Work) -> list[GateReport]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Final
@@ -18,7 +18,7 @@ from forecast.model.bundle import Bundle
 from training.config import TrainingConfig
 from training.gates.promotion import Cost
 from training.jobs import BacktestPlan, origins_of, read_panel
-from training.options import training_config
+from training.options import configured
 from training.retraining.champion import Champion
 from training.retraining.ledger import Ledger
 from training.retraining.lock import Heartbeat
@@ -94,15 +94,10 @@ class Work:
     def training(self) -> TrainingConfig:
         """How a fit from scratch goes: half of the minutes, for there are two."""
         settings, own = self.request.settings.training, self.request.settings.retrain
-        minutes = None if own.steps and not own.minutes else (own.minutes or settings.minutes) / 2
-        return training_config(
-            minutes,
-            own.steps or None,
-            settings.seed,
-            settings.device,
-            members=settings.members,
-            devices=settings.number_of_devices,
+        training = configured(
+            settings, minutes=(own.minutes or settings.minutes) / 2, steps=own.steps or None
         )
+        return replace(training, minutes=None) if own.steps and not own.minutes else training
 
     def folder(self, name: str) -> Path:
         """Where a bundle of this job lies until it is put in place."""
