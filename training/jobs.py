@@ -6,7 +6,7 @@ Letters: S series, H horizon.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -190,8 +190,9 @@ def train(home: Home, job: TrainJob) -> Trained:
             bundle = fit_shown(panel, job.horizon, training, "training", run.epoch)
             promoted = job.promote and "stopped" not in bundle.facts
             registered = _keep(run, panel, Pair(bundle, twin), training, promoted)
-            card = model_card(bundle, panel, report, own=MODEL_NAME, training={"training": training})
+            card = model_card(bundle, panel, report, own=MODEL_NAME, training=asdict(training))
             log_card(run, registered.version, card)
+            run.tag({"outcome": "promoted" if promoted else "registered"})
         refresh_overview(home)
     return Trained(bundle=bundle, registered=registered, promoted=promoted, run_id=run.run_id, report=report)
 
