@@ -125,10 +125,14 @@ def test_a_journal_that_cannot_be_made_is_a_database_that_cannot_be_written(home
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everything")
-def test_a_read_only_database_is_named(home: Home) -> None:
-    with pytest.raises(PreconditionError, match="writable"), Run(home, "read-only") as run:  # noqa: PT012
-        home.mlflow_db.chmod(0o444)
-        run.epoch(epoch(1))
+def test_a_folder_that_becomes_read_only_is_named(home: Home) -> None:
+    folder = home.mlflow_db.parent
+    try:
+        with pytest.raises(PreconditionError, match="writable"), Run(home, "read-only") as run:  # noqa: PT012
+            folder.chmod(0o555)
+            run.epoch(epoch(1))
+    finally:
+        folder.chmod(0o755)
 
 
 def test_a_damaged_database_is_named(home: Home) -> None:
