@@ -15,18 +15,8 @@ from forecast.demand.panel import Panel
 from forecast.demand.panel_build import load_panel
 from forecast.errors import InputError, UsageError
 from forecast.evaluation.backtest import BacktestReport, backtest, rolling_origins
-from forecast.evaluation.backtest_table import headline
 from forecast.evaluation.baselines import ForecastFunction, baselines
 from forecast.evaluation.event_origins import LEADS, event_origins
-from forecast.evaluation.metrics import scored
-from forecast.evaluation.plots import (
-    example_series,
-    plot_backtest,
-    plot_calibration,
-    plot_error_by_step,
-    plot_fans,
-    plot_level_calibration,
-)
 from forecast.evaluation.slices import slices, slices_with_events
 from forecast.home import Home
 from forecast.model.bundle import Bundle
@@ -38,10 +28,13 @@ from training.features import usable
 from training.fit import fit
 from training.records import EpochRecord
 from training.registry import CHAMPION, Registered, bundle_folder, follow_rollback, register
+from training.story import fit_metrics, log_backtest, log_card, log_fit, model_card
 from training.tracking import Run
 
 MODEL_NAME = "surgecast"
 """The model's name among the forecasters of a backtest."""
+NAIVE = "seasonal naive"
+"""The baseline that a model is held against, slice by slice."""
 OnEpoch = Callable[[EpochRecord], None]
 
 
@@ -153,17 +146,17 @@ def run_backtest(
     """
     origins = origins_of(panel, horizon, wanted)
     past = panel.until(origins[0])
-    with Run(run.home, f"backtest model {_day(past.origin)}", parent=run) as child:
+    with Run(run.home, f"backtest model {_day(past.origin)}", parent=run, tags={"purpose": "train"}) as child:
         child.parameters({"training": training, "horizon": horizon})
         child.data(past, source=str(run.home.demand_dir))
         bundle = fit_shown(past, horizon, training, "training the backtest's model", child.epoch)
-        child.metrics(_fit_metrics(bundle))
+        child.metrics(fit_metrics(bundle))
     own = {MODEL_NAME: forecaster(bundle, training.device, training.devices)}
     forecasters: dict[str, ForecastFunction] = {**own, **baselines(seed=training.seed)}
     with progress("backtest", total=len(origins) * len(forecasters)) as advance:
         cut = slices if wanted.event is None else slices_with_events([wanted.event])
         report = backtest(panel, forecasters, origins, horizon, cut=cut, advance=advance)
-    _log_backtest(run, panel, report, origins[-1])
+    log_backtest(run, panel, report, origins, own=MODEL_NAME, rivals=(NAIVE,))
     return report
 
 
@@ -181,16 +174,17 @@ def train(home: Home, job: TrainJob) -> Trained:
     tell_device(job.training.device)
     name = f"train {_day(panel.origin)} {panel.n_series:,} series"
     follow_rollback(home)
-    with Run(home, name, tags={"job": "train"}) as run:
+    with Run(home, name, tags={"purpose": "train"}) as run:
         _log_setting(run, panel, job.horizon, training, job.plan)
         report = run_backtest(run, panel, job.horizon, job.plan, training) if tested else None
         bundle = fit_shown(panel, job.horizon, training, "training", run.epoch)
         folder = bundle_folder(home, bundle.bundle_id)
         bundle.save(folder)
-        run.metrics(_fit_metrics(bundle))
-        run.tag({"bundle_id": bundle.bundle_id})
+        log_fit(run, panel, bundle, device=training.device)
         promoted = job.promote and "stopped" not in bundle.facts
         registered = register(run, bundle, folder, aliases=(CHAMPION,) if promoted else ())
+        card = model_card(bundle, panel, report, own=MODEL_NAME, training={"training": training})
+        log_card(run, registered.version, card)
     return Trained(bundle=bundle, registered=registered, promoted=promoted, run_id=run.run_id, report=report)
 
 
@@ -202,7 +196,7 @@ def score_past(home: Home, job: TrainJob) -> BacktestReport:
     origins_of(panel, job.horizon, job.plan)
     tell_device(job.training.device)
     name = f"backtest {_day(panel.origin)} {panel.n_series:,} series"
-    with Run(home, name, tags={"job": "backtest"}) as run:
+    with Run(home, name, tags={"purpose": "backtest"}) as run:
         _log_setting(run, panel, job.horizon, job.training, job.plan)
         return run_backtest(run, panel, job.horizon, job.plan, job.training)
 
@@ -212,12 +206,6 @@ def halved(training: TrainingConfig) -> TrainingConfig:
     return training if training.minutes is None else replace(training, minutes=training.minutes / 2)
 
 
-def _fit_metrics(bundle: Bundle) -> dict[str, float]:
-    """What a fit measured out of sample on its way."""
-    facts = bundle.facts.items()
-    return {f"fit/{name.replace(' ', '_')}": value for name, value in facts if isinstance(value, float)}
-
-
 def _log_setting(
     run: Run, panel: Panel, horizon: int, training: TrainingConfig, wanted: BacktestPlan
 ) -> None:
@@ -225,25 +213,6 @@ def _log_setting(
     model = model_config(panel, horizon, training)
     features = ", ".join(panel.known) or "none"
     run.parameters({"model": model, "training": training, "backtest": wanted, "known_features": features})
-
-
-def _log_backtest(run: Run, panel: Panel, report: BacktestReport, origin: int) -> None:
-    """Metrics, tables and pictures of a backtest; the fans are of its last origin."""
-    run.metrics({f"backtest/{name}": value for name, value in headline(report).items()})
-    run.table(report.table(), "backtest/by-slice")
-    run.table(report.by_step(), "backtest/by-step")
-    run.table(report.calibration(), "backtest/calibration")
-    known, truth_SH = panel.until(origin), scored(panel, origin, report.horizon)
-    rows = example_series(truth_SH, known)
-    run.picture(plot_fans(known, truth_SH, report.forecasts[MODEL_NAME], rows), "pictures/forecasts.png")
-    run.picture(
-        plot_calibration({name: one.pit for name, one in report.statistics.items()}),
-        "pictures/calibration.png",
-    )
-    pits = report.scenarios[MODEL_NAME].pits
-    run.picture(plot_level_calibration(pits), "pictures/calibration-by-level.png")
-    run.picture(plot_backtest(report), "pictures/backtest.png")
-    run.picture(plot_error_by_step(report), "pictures/error-by-step.png")
 
 
 def _day(time: np.datetime64) -> str:

@@ -30,6 +30,7 @@ from training.module import SurgeModule
 from training.outcomes import ErrorSums, Outcome
 from training.records import EpochRecord
 from training.team import Team
+from training.usage import Usage
 
 Floats = NDArray[np.float32]
 SPARE = 1.25
@@ -144,6 +145,7 @@ class Prequential(lightning.Callback):
         self._rng = np.random.default_rng(training.seed)
         self._losses: list[torch.Tensor] = []
         self._since = time.monotonic()
+        self._usage = Usage()
         self._patience = Patience(training.patience)
         sample = self._rng.permutation(panel.n_series)[: training.validation_series]
         shared = np.sort(sample)[self._team.rank :: self._team.size]
@@ -249,6 +251,7 @@ class Prequential(lightning.Callback):
                     learning_rate=module.optimizers().param_groups[0]["lr"],  # type: ignore[union-attr]
                     origins_per_s=rate,
                     validation=validation,
+                    usage=self._usage.read(),
                 )
             )
         self._losses.clear()

@@ -20,6 +20,7 @@ from forecast.errors import BusyError, IntegrityError, NotFoundError, Preconditi
 from forecast.home import Home
 from training.records import EpochRecord
 from training.tracking import Run, connect
+from training.usage import Usage
 
 # MLflow's own use of SQLAlchemy; nothing that we could change.
 pytestmark = pytest.mark.filterwarnings("ignore::sqlalchemy.exc.SADeprecationWarning")
@@ -52,6 +53,7 @@ def epoch(step: int) -> EpochRecord:
         learning_rate=0.1,
         origins_per_s=10.0,
         validation={"wql": 2 / step},
+        usage=Usage().read(),
     )
 
 

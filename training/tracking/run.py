@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import tempfile
 import time
+import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -18,7 +19,6 @@ from forecast.home import Home
 from training.records import EpochRecord
 from training.tracking.epochs import EpochLog
 from training.tracking.store import connect, experiment
-from training.tracking.usage import Usage
 
 if TYPE_CHECKING:
     import polars as pl
@@ -62,7 +62,6 @@ class Run:
         self._hasty = connect(home, patience_s=0.0)
         self._records: list[EpochRecord] = []
         self._tables: list[dict[str, str]] = []
-        self._usage = Usage()
         self._epochs = EpochLog(
             lambda metrics: _write(self._hasty, self.run_id, metrics),
             lambda metrics: _write(self.client, self.run_id, metrics),
@@ -172,7 +171,7 @@ class Run:
 
     def epoch(self, record: EpochRecord) -> None:
         """Log an epoch's numbers and what it took of the machine; the picture of the loss is drawn from them
-        when the run ends. Never raises and never waits for the database."""
+        when the run ends. Does not wait for the database, and raises nothing when it is in trouble."""
         self._records.append(record)
         values = {
             "train/loss": record.loss,
@@ -180,7 +179,7 @@ class Run:
             "train/origins_per_s": record.origins_per_s,
             "train/seconds": record.seconds,
             **{f"validation/{name}": value for name, value in record.validation.items()},
-            **self._usage.read(),
+            **record.usage,
         }
         self._epochs.add(_as_metrics(values, record.step))
 
@@ -197,10 +196,15 @@ class Run:
 
     def picture(self, figure: Figure, path: str) -> None:
         """Log a figure as the PNG file `path`, which may name a folder."""
+        from matplotlib import rc_context
+
         target = Path(path)
         with tempfile.TemporaryDirectory(prefix="surgecast-") as folder:
             file = Path(folder) / target.name
-            figure.savefig(file, format="png")
+            # Names may hold a dollar sign, or be in a script that no installed font has.
+            with rc_context({"text.parse_math": False}), warnings.catch_warnings():
+                warnings.filterwarnings("ignore", message="Glyph .* missing from font")
+                figure.savefig(file, format="png")
             self.client.log_artifact(self.run_id, str(file), str(target.parent))
 
     def table(self, frame: pl.DataFrame, name: str) -> None:
