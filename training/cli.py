@@ -251,7 +251,7 @@ def mlflow(
 
     from forecast.cli.output import say
     from forecast.errors import NotFoundError
-    from training.tracking import ENVIRONMENT, check_database, ui_command
+    from training.tracking import ENVIRONMENT, check_database, home_page, ui_command
 
     place = Home(home)
     if not place.mlflow_db.is_file():
@@ -265,7 +265,7 @@ def mlflow(
             probe.bind(("127.0.0.1", port))
         except OSError as error:
             raise BusyError("port", expected=f"{port} to be free", found=str(error.strerror)) from error
-    say(f"MLflow on http://127.0.0.1:{port}; Ctrl-C ends it")
+    say(f"MLflow on {home_page(place, port)} ; Ctrl-C ends it")
     signal.signal(signal.SIGTERM, lambda number, _frame: sys.exit(128 + number))  # so that `finally` runs
     # MLflow's server starts processes of its own, which do not end with it: all of them are ended as a group.
     server = subprocess.Popen(

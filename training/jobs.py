@@ -28,7 +28,7 @@ from training.features import usable
 from training.fit import fit
 from training.records import EpochRecord
 from training.registry import CHAMPION, Registered, bundle_folder, follow_rollback, register
-from training.story import fit_metrics, log_backtest, log_card, log_fit, model_card
+from training.story import fit_metrics, log_backtest, log_card, log_fit, model_card, refresh_overview
 from training.tracking import Run
 
 MODEL_NAME = "surgecast"
@@ -185,6 +185,7 @@ def train(home: Home, job: TrainJob) -> Trained:
         registered = register(run, bundle, folder, aliases=(CHAMPION,) if promoted else ())
         card = model_card(bundle, panel, report, own=MODEL_NAME, training={"training": training})
         log_card(run, registered.version, card)
+    refresh_overview(home)
     return Trained(bundle=bundle, registered=registered, promoted=promoted, run_id=run.run_id, report=report)
 
 

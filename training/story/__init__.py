@@ -4,6 +4,7 @@ from training.story.backtests import log_backtest
 from training.story.card import log_card, model_card
 from training.story.fits import fit_metrics, log_fit
 from training.story.gates import gate_markdown, log_gate
+from training.story.summary import log_overview, overview, refresh_overview
 
 __all__ = [
     "fit_metrics",
@@ -12,5 +13,8 @@ __all__ = [
     "log_card",
     "log_fit",
     "log_gate",
+    "log_overview",
     "model_card",
+    "overview",
+    "refresh_overview",
 ]

@@ -13,12 +13,23 @@ while a model fits   the fit goes on: epochs are kept in memory, tried again now
 
 from training.tracking.patience import PATIENCE_SECONDS, Patient
 from training.tracking.run import Run
-from training.tracking.store import ENVIRONMENT, EXPERIMENT, check_database, connect, experiment, tracking_uri
+from training.tracking.store import (
+    ENVIRONMENT,
+    EXPERIMENT,
+    EXPERIMENT_TAGS,
+    NOTE,
+    check_database,
+    connect,
+    experiment,
+    tracking_uri,
+)
 from training.tracking.ui import home_page, ui_command
 
 __all__ = [
     "ENVIRONMENT",
     "EXPERIMENT",
+    "EXPERIMENT_TAGS",
+    "NOTE",
     "PATIENCE_SECONDS",
     "Patient",
     "Run",

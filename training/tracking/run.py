@@ -18,7 +18,7 @@ from forecast.errors import NotFoundError, SurgecastError
 from forecast.home import Home
 from training.records import EpochRecord
 from training.tracking.epochs import EpochLog
-from training.tracking.store import connect, experiment
+from training.tracking.store import NOTE, connect, experiment
 
 if TYPE_CHECKING:
     import polars as pl
@@ -33,7 +33,6 @@ LARGEST_BATCH: Final = 1_000
 HURRIED_SECONDS: Final = 2.0
 """How long a run that failed or was interrupted waits for the database to say so."""
 TABLES: Final = "mlflow.loggedArtifacts"
-NOTE: Final = "mlflow.note.content"
 PARENT: Final = "mlflow.parentRunId"
 
 

@@ -25,9 +25,11 @@ ENVIRONMENT: Final[Mapping[str, str]] = {
     "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false",
 }
 """What this process and the UI's process tell mlflow: no telemetry, no chatter, no jobs, never unpickle."""
+NOTE: Final = "mlflow.note.content"
+"""The tag whose Markdown MLflow shows as description of an experiment or a run."""
 EXPERIMENT_TAGS: Final[Mapping[str, str]] = {
     "mlflow.experimentKind": "custom_model_development",  # the UI's pages for models, not those for chats
-    "mlflow.note.content": (
+    NOTE: (
         "Every training, backtest, retraining and check of this installation of surgecast is a run here."
         " The tag `purpose` says what it was for. The newest run with purpose `overview` holds"
         " `overview.html`, a page that tells the story without any knowledge of the code: open its artifacts."

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import sqlite3
 import sys
+from contextlib import closing, suppress
 
 from forecast.home import Home
-from training.tracking.store import tracking_uri
+from training.tracking.store import EXPERIMENT, tracking_uri
 
 
 def ui_command(home: Home, port: int) -> list[str]:
@@ -16,7 +18,11 @@ def ui_command(home: Home, port: int) -> list[str]:
     return [sys.executable, "-m", "mlflow", "server", *store, *place, *address]
 
 
-def home_page(port: int, experiment_id: str = "") -> str:
-    """Where to start reading: the runs, on the pages that MLflow has for models."""
-    place = f"experiments/{experiment_id}/runs" if experiment_id else "experiments"
+def home_page(home: Home, port: int) -> str:
+    """Where to start reading: the runs, on the pages that MLflow has for models, not those for chats."""
+    place = "experiments"
+    with suppress(sqlite3.Error), closing(sqlite3.connect(home.mlflow_db, timeout=1)) as database:
+        asked = "select experiment_id from experiments where name = ?"
+        found = database.execute(asked, (EXPERIMENT,)).fetchone()
+        place = f"experiments/{found[0]}/runs" if found else place
     return f"http://127.0.0.1:{port}/#/{place}?workflowType=machine_learning"
