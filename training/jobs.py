@@ -6,7 +6,7 @@ Letters: S series, H horizon.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 
 import numpy as np
 
@@ -183,8 +183,9 @@ def train(home: Home, job: TrainJob) -> Trained:
         log_fit(run, panel, bundle, device=training.device)
         promoted = job.promote and "stopped" not in bundle.facts
         registered = register(run, bundle, folder, aliases=(CHAMPION,) if promoted else ())
-        card = model_card(bundle, panel, report, own=MODEL_NAME, training={"training": training})
+        card = model_card(bundle, panel, report, own=MODEL_NAME, training=asdict(training))
         log_card(run, registered.version, card)
+        run.tag({"outcome": "promoted" if promoted else "registered"})
     refresh_overview(home)
     return Trained(bundle=bundle, registered=registered, promoted=promoted, run_id=run.run_id, report=report)
 

@@ -74,7 +74,7 @@ class Browser:
         return time.perf_counter() - started
 
     def wait_for(self, *shown: str) -> None:
-        """Wait until the page, with its frames, shows these texts."""
+        """Wait until the page shows these texts, in whatever case."""
         deadline = time.monotonic() + ENOUGH_SECONDS
         while (text := self.text()) is not None:
             absent = [one for one in shown if one.lower() not in text.lower()]
@@ -84,14 +84,20 @@ class Browser:
             time.sleep(POLL_SECONDS)
 
     def text(self) -> str:
-        """What the page shows as text, that of its frames included."""
-        found: str = self.run(
-            "const own = document.body ? document.body.innerText : '';"
-            "const inner = [...document.querySelectorAll('iframe')].map(f => {"
-            "  try { return f.contentDocument.body.innerText } catch { return '' } });"
-            "return [own, ...inner].join('\\n')"
-        )
-        return found
+        """What the page shows as text."""
+        found: str = self.run("return document.body ? document.body.innerText : ''")
+        return found.replace("\N{NO-BREAK SPACE}", " ")
+
+    def wait_for_frame(self, *shown: str) -> None:
+        """Wait until the page's frame shows these texts; a sandboxed one can be looked into only from
+        outside."""
+        self.wait_until("return document.querySelector('iframe') !== null")
+        found = self._ask("POST", f"{self._session}/element", {"using": "css selector", "value": "iframe"})
+        self._ask("POST", f"{self._session}/frame", {"id": found})
+        try:
+            self.wait_for(*shown)
+        finally:
+            self._ask("POST", f"{self._session}/frame", {"id": None})
 
     def wait_until(self, script: str) -> None:
         """Wait until a script returns something true."""
@@ -103,14 +109,6 @@ class Browser:
     def run(self, script: str) -> Any:
         """What a script returns."""
         return self._ask("POST", f"{self._session}/execute/sync", {"script": script, "args": []})
-
-    def click(self, text: str, tag: str = "*") -> None:
-        """Click on the last visible element of this tag that has exactly this text."""
-        self.wait_until(
-            f"const found = [...document.querySelectorAll({json.dumps(tag)})].filter("
-            f"e => e.innerText && e.innerText.trim() === {json.dumps(text)} && e.offsetParent);"
-            "if (!found.length) return false; found[found.length - 1].click(); return true"
-        )
 
     def screenshot(self) -> bytes:
         """The window as PNG."""

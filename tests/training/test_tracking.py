@@ -15,9 +15,12 @@ import numpy as np
 import polars as pl
 import pytest
 from panels import make_panel
+from tracking_home import home_with_mlflow
 
+from forecast.cli.main import run as main
 from forecast.errors import BusyError, IntegrityError, NotFoundError, PreconditionError
 from forecast.home import Home
+from forecast.model.bundle import Bundle
 from training.records import EpochRecord
 from training.tracking import Run, connect
 from training.usage import Usage
@@ -26,20 +29,9 @@ from training.usage import Usage
 pytestmark = pytest.mark.filterwarnings("ignore::sqlalchemy.exc.SADeprecationWarning")
 
 
-@pytest.fixture(scope="module")
-def empty(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A database that MLflow has made: that takes seconds, a copy of it none."""
-    home = Home(tmp_path_factory.mktemp("empty"))
-    connect(home)
-    return home.mlflow_db
-
-
 @pytest.fixture
-def home(tmp_path: Path, empty: Path) -> Home:
-    home = Home(tmp_path / "home")
-    home.mlflow_db.parent.mkdir(parents=True)
-    home.mlflow_db.write_bytes(empty.read_bytes())
-    return home
+def home(tmp_path: Path) -> Home:
+    return home_with_mlflow(tmp_path / "home")
 
 
 def epoch(step: int) -> EpochRecord:
@@ -110,10 +102,11 @@ def test_a_database_that_is_gone_ends_the_run_and_no_other_one_is_made(home: Hom
     assert not home.mlflow_db.exists()
 
 
-def test_a_database_that_another_one_took_the_place_of_is_not_written(home: Home, empty: Path) -> None:
+def test_a_database_that_another_one_took_the_place_of_is_not_written(home: Home) -> None:
     with pytest.raises(NotFoundError, match="another file in its place"), Run(home, "swapped"):  # noqa: PT012
         home.mlflow_db.rename(home.root / "elsewhere.db")
-        home.mlflow_db.write_bytes(empty.read_bytes())
+        other = home_with_mlflow(home.root / "other")
+        other.mlflow_db.rename(home.mlflow_db)
     with closing(sqlite3.connect(home.mlflow_db)) as database:
         assert database.execute("select count(*) from runs").fetchone() == (0,)
 
@@ -187,3 +180,30 @@ def test_a_run_tells_what_it_saw_and_what_it_took(home: Home) -> None:
     assert columns == ["item", "location", "platform", "time", "demand", "city", "price"]
     assert {"system/process_cpu_percentage", "system/process_memory_megabytes"} <= set(found.data.metrics)
     assert found.data.metrics["system/process_memory_megabytes"] > 10
+
+
+def test_a_model_is_not_lost_when_the_database_goes_while_it_is_trained(
+    home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    days = np.arange("2024-01-01", "2024-03-31", dtype="datetime64[D]")
+    rows = [f"item{s},{day},{3 + s}" for s in range(2) for day in days]
+    table = tmp_path / "demand.csv"
+    table.write_text("\n".join(["item,time,demand", *rows]) + "\n")
+    place = ["--home", str(home.root)]
+    assert main(["data", "import", "table", str(table), "--period", "day", *place]) == 0
+    log = Run.epoch
+
+    def epoch_and_trouble(run: Run, record: EpochRecord) -> None:
+        if home.mlflow_db.exists():
+            home.mlflow_db.rename(tmp_path / "moved.db")
+        log(run, record)
+
+    monkeypatch.setattr(Run, "epoch", epoch_and_trouble)
+    capsys.readouterr()
+    few = ["--horizon", "7", "--steps", "3", "--device", "cpu", "--backtest-origins", "0"]
+    assert main(["train", *place, *few]) == 1
+    last = capsys.readouterr().err.splitlines()[-1]
+    assert last.startswith(f"error: {home.mlflow_db}: expected MLflow's database, found no such file")
+    (folder,) = home.bundles_dir.iterdir()
+    assert Bundle.load(folder).bundle_id == folder.name
+    assert not home.mlflow_db.exists()

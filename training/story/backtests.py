@@ -45,7 +45,7 @@ def log_backtest(
     own: the name of the forecaster that the run is about. rivals: those that it is held against slice by
     slice, each in a picture and all in a table.
     """
-    run.metrics({f"backtest/{name}": value for name, value in headline(report).items()})
+    run.metrics(_overall(report))
     run.metrics(_by_slice(report, own))
     run.table(report.table(), "backtest/by-slice")
     run.table(report.by_step(), "backtest/by-step")
@@ -107,11 +107,17 @@ def _log_origins(run: Run, report: BacktestReport, own: str) -> None:
         numbers = headline(one)
         tags = {"purpose": "backtest", "origin": day, "cutoff": day}
         with Run(run.home, f"origin {day}", tags=tags, parent=run) as child:
-            child.metrics({f"backtest/{name}": value for name, value in numbers.items()})
+            child.metrics(_overall(one))
             child.metrics(_by_slice(one, own))
             child.table(one.table(), "backtest/by-slice")
         kept = {name: value for name, value in numbers.items() if name.split("/")[0] in OVER_TIME}
         run.metrics({f"by-origin/{name}": value for name, value in kept.items()}, step=i)
+
+
+def _overall(report: BacktestReport) -> dict[str, float]:
+    """`backtest/METRIC/FORECASTER`. Periods, which are the same for all, are not worth a chart for each."""
+    numbers = headline(report)
+    return {f"backtest/{name}": value for name, value in numbers.items() if not name.startswith("n/")}
 
 
 def _by_slice(report: BacktestReport, own: str) -> dict[str, float]:
@@ -119,7 +125,7 @@ def _by_slice(report: BacktestReport, own: str) -> dict[str, float]:
     table = report.table()
     rows = table.filter((table["forecaster"] == own) & (table["slice"] != ALL) & (table["n"] > 0))
     return {
-        f"backtest-slices/{metric}/{row['slice'].replace(' ', '_')}": float(row[metric])
+        f"slices/{metric}/{row['slice'].replace(' ', '_')}": float(row[metric])
         for row in rows.iter_rows(named=True)
         for metric in ("wql", "bias")
     }

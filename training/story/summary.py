@@ -28,8 +28,11 @@ NAIVE_WQL: Final = "backtest/wql/seasonal_naive"
 MODEL_WAPE: Final = "backtest/wape/surgecast"
 NAIVE_WAPE: Final = "backtest/wape/seasonal_naive"
 MOST_ROWS: Final = 20
+OUTCOME: Final = "outcome"
+"""The tag of a run that says what became of its model: promoted, or registered and no more."""
 VERSIONS: Final = "/#/models/surgecast/versions/"
-"""Where MLflow shows them."""
+FLOW: Final = "?workflowType=machine_learning"
+"""MLflow's pages for models, not those for chats."""
 VERDICTS: Final = {
     "promoted": ("good", "promoted"),
     "kept": ("even", "kept back"),
@@ -77,7 +80,7 @@ def log_overview(home: Home, *, address: str = ADDRESS) -> str:
         run.text(html, FILE)
         run.describe(_note(story))
     if resume is None:
-        link = f"[Open the overview](#/experiments/{place}/runs/{run.run_id}/artifacts/{FILE}).\n\n"
+        link = f"[Open the overview](#/experiments/{place}/runs/{run.run_id}/artifacts/{FILE}{FLOW}).\n\n"
         client.set_experiment_tag(place, NOTE, link + EXPERIMENT_TAGS[NOTE])
     return run.run_id
 
@@ -99,7 +102,8 @@ def _note(story: History) -> str:
             f"- serving now: [version {champion.version}](#/models/surgecast/versions/{champion.version})"
         )
     lines += [
-        f"- [{one.name}](#/experiments/{one.experiment_id}/runs/{one.run_id}): {_outcome(story, one)[2]}"
+        f"- [{one.name}](#/experiments/{one.experiment_id}/runs/{one.run_id}{FLOW}):"
+        f" {_outcome(story, one)[2]}"
         for one in story.runs[:MOST_ROWS]
     ]
     return "\n".join(lines)
@@ -152,6 +156,7 @@ def _accuracy(story: History) -> str:
     """Errors of every model that was backtested, with those of the rivals on the same days."""
     tested = [run for run in story.runs if MODEL_WQL in run.metrics and _moment(run.cutoff) is not None]
     promoted = {one.run_id for one in story.versions if one.is_champion or "promoted" in one.tags}
+    promoted |= {run.run_id for run in tested if run.tags.get(OUTCOME) == "promoted"}
     kinds = [
         ("new model", MODEL_WQL, "#2a6f97", False),
         ("champion of that time", RIVAL_WQL, "#d1495b", False),
@@ -180,8 +185,8 @@ def _accuracy(story: History) -> str:
         return ""
     return (
         "<section><h2>Accuracy over time</h2><p>Error (WQL, lower is better) by the last day of demand that a"
-        " model had seen. All of a day were tested on the same past days, which none of them had seen. Full"
-        f" circles of the new model: it became champion.</p>{chart}</section>"
+        " model had seen. The points of one day are tests on the same past periods, which no model had seen."
+        f" A full circle of the new model: it became champion.</p>{chart}</section>"
     )
 
 
@@ -231,8 +236,9 @@ def _outcome(story: History, run: RunFacts) -> tuple[str, str, str]:
         return "even", "done", run.purpose
     if version.is_champion:
         return "good", "promoted", f"version {version.version} is the champion"
-    reason = version.tags.get("reason") or "it is not the champion now"
-    return "even", "registered", f"version {version.version}: {reason}"
+    if run.tags.get(OUTCOME) == "promoted":
+        return "good", "promoted", f"version {version.version} was champion until another one followed"
+    return "even", "registered", f"version {version.version} was not made champion"
 
 
 def _watch(story: History, address: str) -> str:
@@ -253,7 +259,7 @@ def _watch(story: History, address: str) -> str:
 def _models(story: History, address: str) -> str:
     rows = [
         [
-            f'<a href="{escape(address)}{VERSIONS}{one.version}">version {one.version}</a>',
+            f'<a href="{escape(address)}{VERSIONS}{one.version}{FLOW}">version {one.version}</a>',
             "".join(_badge("good" if alias == "champion" else "even", alias) for alias in one.aliases),
             escape(one.cutoff),
             f"{one.made:%Y-%m-%d %H:%M}",
@@ -281,7 +287,7 @@ def _table(title: str, heads: tuple[str, ...], rows: list[list[str]]) -> str:
 
 
 def _link(run: RunFacts, address: str) -> str:
-    place = f"{escape(address)}/#/experiments/{run.experiment_id}/runs/{run.run_id}"
+    place = f"{escape(address)}/#/experiments/{run.experiment_id}/runs/{run.run_id}{FLOW}"
     return f'<a href="{place}">{escape(run.name)}</a>'
 
 
