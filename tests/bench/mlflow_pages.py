@@ -13,6 +13,7 @@ import json
 import math
 import sys
 import tempfile
+from contextlib import redirect_stdout
 from pathlib import Path
 from statistics import median
 
@@ -75,7 +76,8 @@ def main() -> None:
     n = int(sys.argv[1]) if len(sys.argv) > 1 else 200
     with tempfile.TemporaryDirectory(prefix="surgecast-pages-") as folder:
         home = Home(Path(folder) / "home")
-        train(home, Path(folder))
+        with redirect_stdout(sys.stderr):
+            train(home, Path(folder))
         shown = pages(home)
         add_runs(home, n - 2)
         found: dict[str, dict[str, object]] = {}

@@ -11,7 +11,7 @@ from conftest import Surgecast
 from mlflow_pages import faults, mlflow_server, pages, visit
 
 from forecast.home import Home
-from training.story.cli import overview
+from training.pages_cli import overview
 
 pytestmark = [
     pytest.mark.skipif(bool(browsers.missing()), reason=browsers.missing() or "there is a browser"),

@@ -22,7 +22,7 @@ from forecast.errors import BusyError, IntegrityError, NotFoundError, Preconditi
 from forecast.home import Home
 from forecast.model.bundle import Bundle
 from training.records import EpochRecord
-from training.tracking import Run, connect
+from training.tracking import Run, connect, home_page
 from training.usage import Usage
 
 # MLflow's own use of SQLAlchemy; nothing that we could change.
@@ -180,6 +180,15 @@ def test_a_run_tells_what_it_saw_and_what_it_took(home: Home) -> None:
     assert columns == ["item", "location", "platform", "time", "demand", "city", "price"]
     assert {"system/process_cpu_percentage", "system/process_memory_megabytes"} <= set(found.data.metrics)
     assert found.data.metrics["system/process_memory_megabytes"] > 10
+
+
+def test_the_pages_begin_with_the_homes_own_runs(home: Home) -> None:
+    assert home_page(home, 5000) == "http://127.0.0.1:5000/#/experiments?workflowType=machine_learning"
+    with Run(home, "first") as run:
+        place = run.experiment_id
+    assert home_page(home, 5000) == (
+        f"http://127.0.0.1:5000/#/experiments/{place}/runs?workflowType=machine_learning"
+    )
 
 
 def test_a_model_is_not_lost_when_the_database_goes_while_it_is_trained(

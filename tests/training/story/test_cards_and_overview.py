@@ -22,9 +22,9 @@ from forecast.model.config import ModelConfig
 from training import story
 from training.config import TrainingConfig
 from training.fit import fit
+from training.pages_cli import overview
 from training.registry import CHAMPION, MODEL, bundle_folder, register
 from training.story.charts import Line, Point, line_chart
-from training.story.cli import overview
 from training.tracking import Run, connect
 
 pytestmark = pytest.mark.filterwarnings("ignore::sqlalchemy.exc.SADeprecationWarning")
