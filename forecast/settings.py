@@ -14,15 +14,18 @@ import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails
 
 from forecast.client_settings import ClientSettings
+from forecast.data_gate_settings import DataGateSettings
 from forecast.errors import UsageError
 from forecast.home import Home
 from forecast.promotion_settings import PromotionSettings
+from forecast.retrain_settings import RetrainSettings
 from forecast.schedule_settings import ScheduleSettings
 from forecast.serve_settings import ServeSettings
 from forecast.training_settings import TrainingSettings
@@ -65,6 +68,8 @@ class Settings(_Section):
     demand: DemandSettings = DemandSettings()
     events: EventsSettings = EventsSettings()
     training: TrainingSettings = TrainingSettings()
+    retrain: RetrainSettings = RetrainSettings()
+    data_gate: DataGateSettings = DataGateSettings()
     promotion: PromotionSettings = PromotionSettings()
     schedule: ScheduleSettings = ScheduleSettings()
     tune: TuneSettings = TuneSettings()
@@ -76,6 +81,8 @@ SECTIONS: dict[str, type[BaseModel]] = {
     "demand": DemandSettings,
     "events": EventsSettings,
     "training": TrainingSettings,
+    "retrain": RetrainSettings,
+    "data_gate": DataGateSettings,
     "promotion": PromotionSettings,
     "schedule": ScheduleSettings,
     "tune": TuneSettings,
@@ -101,13 +108,16 @@ class _Given:
     source: str
 
 
-def load_settings(home: Home, flags: Mapping[str, object] | None = None) -> Settings:
+def load_settings(
+    home: Home, flags: Mapping[str, object] | None = None, *, file: Path | None = None
+) -> Settings:
     """The settings in force.
 
-    flags: values from the command line by dotted name (`serve.port`); None means not given.
+    flags: values from the command line by dotted name (`serve.port`); None means not given. file: a further
+    file like the home's that was named on the command line: it wins over all but flags.
     Raises UsageError that names the file and line (or the variable or flag), the key, and expected and found.
     """
-    return _validated(_collect(home, flags or {}))
+    return _validated(_collect(home, flags or {}, file))
 
 
 def describe_settings(home: Home) -> list[Setting]:
@@ -154,15 +164,18 @@ def _variable(section: str, key: str) -> str:
     return f"SURGECAST_{section}_{key}".upper()
 
 
-def _collect(home: Home, flags: Mapping[str, object]) -> dict[str, _Given]:
+def _collect(home: Home, flags: Mapping[str, object], file: Path | None = None) -> dict[str, _Given]:
     """All given values by dotted name; the strongest source of each."""
-    given = _from_file(home) | _from_environment(os.environ)
+    given = _from_file(home.settings_file) | _from_environment(os.environ)
+    if file is not None:
+        if not file.is_file():
+            raise UsageError(f"{file}: expected a file of settings, found none")
+        given |= _from_file(file)
     given |= {name: _Given(value, f"flag for {name}") for name, value in flags.items() if value is not None}
     return given
 
 
-def _from_file(home: Home) -> dict[str, _Given]:
-    path = home.settings_file
+def _from_file(path: Path) -> dict[str, _Given]:
     try:
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError:

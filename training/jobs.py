@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 
@@ -27,7 +28,8 @@ from training.devices import tell_device
 from training.features import usable
 from training.fit import fit
 from training.records import EpochRecord
-from training.registry import CHAMPION, Registered, bundle_folder, follow_rollback, register
+from training.registry import CHAMPION, MODEL, Registered, bundle_folder, follow_rollback, register
+from training.retraining.lock import job_lock
 from training.story import fit_metrics, log_backtest, log_card, log_fit, model_card, refresh_overview
 from training.tracking import Run
 
@@ -78,12 +80,15 @@ class Trained:
     report: BacktestReport | None
 
 
-def read_panel(home: Home, *, cutoff: np.datetime64 | None, horizon: int) -> Panel:
-    """The home's panel up to the cutoff, with the known features that reach over the horizon.
+def read_panel(
+    home: Home, *, cutoff: np.datetime64 | None, horizon: int, version: str | None = None
+) -> Panel:
+    """The home's panel up to the cutoff, with the known features that reach over the horizon, as of a version
+    of the store; the newest when None.
 
     Raises NotFoundError for an empty store, InputError for a cutoff outside of the demand.
     """
-    panel, dropped = usable(load_panel(home, cutoff=cutoff, horizon=horizon), horizon)
+    panel, dropped = usable(load_panel(home, cutoff=cutoff, horizon=horizon, version=version), horizon)
     if dropped:
         reason = f"not known for the {horizon} periods after {_day(panel.origin)}"
         say(f"left out, because {reason}: {', '.join(dropped)}")
@@ -139,8 +144,9 @@ def origins_of(panel: Panel, horizon: int, wanted: BacktestPlan) -> tuple[int, .
 
 def run_backtest(
     run: Run, panel: Panel, horizon: int, wanted: BacktestPlan, training: TrainingConfig
-) -> BacktestReport:
-    """Backtest of a model that is fitted on what was known at the first origin, against the baselines.
+) -> tuple[BacktestReport, Bundle]:
+    """Backtest of a model that is fitted on what was known at the first origin, against the baselines; and
+    that model.
 
     The fit is a run of its own below `run`, which gets metrics, table and pictures.
     """
@@ -157,14 +163,15 @@ def run_backtest(
         cut = slices if wanted.event is None else slices_with_events([wanted.event])
         report = backtest(panel, forecasters, origins, horizon, cut=cut, advance=advance)
     log_backtest(run, panel, report, origins, own=MODEL_NAME, rivals=(NAIVE,))
-    return report
+    return report, bundle
 
 
 def train(home: Home, job: TrainJob) -> Trained:
     """Train up to the cutoff, save the bundle, register it, and make it champion unless told not to.
 
-    Everything is logged in one MLflow run. When the job fails or is interrupted, there is no bundle and no
-    version.
+    Everything is logged in one MLflow run. When the job fails or is interrupted, there is no version. The
+    model of the backtest is kept as the version's twin, which stands for it where a later model is compared
+    with it. Raises BusyError while another job is at work.
     """
     panel = read_panel(home, cutoff=job.cutoff, horizon=job.horizon)
     tested = job.plan.origins > 0
@@ -173,21 +180,42 @@ def train(home: Home, job: TrainJob) -> Trained:
         origins_of(panel, job.horizon, job.plan)
     tell_device(job.training.device)
     name = f"train {_day(panel.origin)} {panel.n_series:,} series"
-    follow_rollback(home)
-    with Run(home, name, tags={"purpose": "train"}) as run:
-        _log_setting(run, panel, job.horizon, training, job.plan)
-        report = run_backtest(run, panel, job.horizon, job.plan, training) if tested else None
-        bundle = fit_shown(panel, job.horizon, training, "training", run.epoch)
-        folder = bundle_folder(home, bundle.bundle_id)
-        bundle.save(folder)
-        log_fit(run, panel, bundle, device=training.device)
-        promoted = job.promote and "stopped" not in bundle.facts
-        registered = register(run, bundle, folder, aliases=(CHAMPION,) if promoted else ())
-        card = model_card(bundle, panel, report, own=MODEL_NAME, training=asdict(training))
-        log_card(run, registered.version, card)
-        run.tag({"outcome": "promoted" if promoted else "registered"})
-    refresh_overview(home)
+    with job_lock(home, what="train"):
+        follow_rollback(home)
+        with Run(home, name, tags={"purpose": "train"}) as run:
+            _log_setting(run, panel, job.horizon, training, job.plan)
+            report = twin = None
+            if tested:
+                report, twin = run_backtest(run, panel, job.horizon, job.plan, training)
+            bundle = fit_shown(panel, job.horizon, training, "training", run.epoch)
+            promoted = job.promote and "stopped" not in bundle.facts
+            registered = _keep(run, panel, Pair(bundle, twin), training, promoted)
+            card = model_card(bundle, panel, report, own=MODEL_NAME, training=asdict(training))
+            log_card(run, registered.version, card)
+            run.tag({"outcome": "promoted" if promoted else "registered"})
+        refresh_overview(home)
     return Trained(bundle=bundle, registered=registered, promoted=promoted, run_id=run.run_id, report=report)
+
+
+class Pair(NamedTuple):
+    """A model, and its twin: the same recipe on what was known before the backtest; None where none was."""
+
+    bundle: Bundle
+    twin: Bundle | None
+
+
+def _keep(run: Run, panel: Panel, pair: Pair, training: TrainingConfig, promoted: bool) -> Registered:
+    """Save a model and its twin, log what there is to know of it, and register both as one version."""
+    bundle, twin = pair
+    folder = bundle_folder(run.home, bundle.bundle_id)
+    bundle.save(folder)
+    log_fit(run, panel, bundle, device=training.device)
+    if twin is not None:
+        twin.save(bundle_folder(run.home, twin.bundle_id))
+    registered = register(run, bundle, folder, aliases=(CHAMPION,) if promoted else ())
+    if twin is not None:
+        run.client.set_model_version_tag(MODEL, registered.version, "twin_id", twin.bundle_id)
+    return registered
 
 
 def score_past(home: Home, job: TrainJob) -> BacktestReport:
@@ -200,7 +228,8 @@ def score_past(home: Home, job: TrainJob) -> BacktestReport:
     name = f"backtest {_day(panel.origin)} {panel.n_series:,} series"
     with Run(home, name, tags={"purpose": "backtest"}) as run:
         _log_setting(run, panel, job.horizon, job.training, job.plan)
-        return run_backtest(run, panel, job.horizon, job.plan, job.training)
+        report, _ = run_backtest(run, panel, job.horizon, job.plan, job.training)
+    return report
 
 
 def halved(training: TrainingConfig) -> TrainingConfig:
