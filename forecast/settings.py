@@ -21,6 +21,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, 
 from pydantic_core import ErrorDetails
 
 from forecast.client_settings import ClientSettings
+from forecast.data_gate_settings import DataGateSettings
 from forecast.errors import UsageError
 from forecast.home import Home
 from forecast.serve_settings import ServeSettings
@@ -104,6 +105,7 @@ class Settings(_Section):
     training: TrainingSettings = TrainingSettings()
     serve: ServeSettings = ServeSettings()
     client: ClientSettings = ClientSettings()
+    data_gate: DataGateSettings = DataGateSettings()
 
 
 SECTIONS: dict[str, type[BaseModel]] = {
@@ -112,6 +114,7 @@ SECTIONS: dict[str, type[BaseModel]] = {
     "training": TrainingSettings,
     "serve": ServeSettings,
     "client": ClientSettings,
+    "data_gate": DataGateSettings,
 }
 
 
