@@ -47,13 +47,13 @@ class DataGateSettings(BaseModel):
         default=4.0,
         gt=1,
         allow_inf_nan=False,
-        description="The same for the demand of one store, platform or category.",
+        description="The same for the demand of one location or platform.",
     )
     item_factor: float = Field(
         default=8.0,
         gt=1,
         allow_inf_nan=False,
-        description="The same for one item, upwards: the mark of another unit of count.",
+        description="The same for one category or other label, and upwards for one item.",
     )
     missing: float = Field(
         default=0.1,
@@ -80,7 +80,10 @@ class DataGateSettings(BaseModel):
         description="A population stability index above this is a warning of drift.",
     )
     psi_blocking: float = Field(
-        default=3.0, gt=0, allow_inf_nan=False, description="An index above this stops the job."
+        default=1.0,
+        gt=0,
+        allow_inf_nan=False,
+        description="An index over all series above this stops the job.",
     )
     accepted: tuple[str, ...] = Field(
         default=(),

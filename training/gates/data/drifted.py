@@ -14,7 +14,9 @@ from training.gates.findings import Finding
 SEGMENTS: Final = 30
 """Labels up to which a column divides the series into segments."""
 LEAST: Final = 50
-"""Series that a segment must have on either side; and different courses that a feature must have."""
+"""Series that a segment must have on either side."""
+CROWDED: Final = 4
+"""Series of a location, on average, from which what they share is told from what is their own."""
 
 
 def check_drift(survey: Survey, settings: DataGateSettings) -> list[Finding]:
@@ -41,19 +43,20 @@ def drift_table(survey: Survey) -> pl.DataFrame:
 
 
 def own_features(survey: Survey) -> list[str]:
-    """Demand, and the known features that series have of their own: the weather of a city and the days of
-    benefits of a state are the same for many, and move with the calendar."""
-    pairs = {
-        n.removeprefix("old:"): (n, n.replace("old:", "new:", 1))
-        for n in survey.series.columns
-        if n.startswith("old:")
-    }
-    distinct = {name: survey.series.select(pair).n_unique() for name, pair in pairs.items()}
-    return [name for name, n in distinct.items() if name == "demand" or n >= LEAST]
+    """Demand, and the known features that series have of their own. The weather of a place or the days of
+    benefits of a state are the same for all items there, and move with the calendar."""
+    series = survey.series
+    names = [name.removeprefix("old:") for name in series.columns if name.startswith("old:")]
+    n_places = series["label:location"].n_unique()
+    if series.height < CROWDED * n_places:
+        return names
+    courses = {n: series.select("label:location", f"old:{n}", f"new:{n}").n_unique() for n in names}
+    return [name for name in names if name == "demand" or courses[name] > 2 * n_places]
 
 
 def _feature(rows: pl.DataFrame, name: str, settings: DataGateSettings) -> Finding:
-    """The worst segment of a feature; a segment counts where PSI is more than chance would make it."""
+    """The worst segment of a feature, of those where PSI is more than chance would make it. All series
+    together stop above the second threshold."""
     limit = settings.psi_warning
     if rows.is_empty():
         return Finding(
@@ -68,6 +71,8 @@ def _feature(rows: pl.DataFrame, name: str, settings: DataGateSettings) -> Findi
     worst = (real if real.height else rows).sort("psi", descending=True).row(0, named=True)
     over = real.filter(pl.col("psi") > limit).height
     passed = over == 0
+    whole = float(rows.filter(pl.col("by") == "")["psi"].max() or 0.0)  # type: ignore[arg-type]
+    blocks = whole > settings.psi_blocking
     where = f"{worst['by']} {worst['segment']}" if worst["by"] else "all series"
     moved = worst["moved"]
     distance = f", Wasserstein {worst['wasserstein']:.3g}" + (
@@ -80,7 +85,7 @@ def _feature(rows: pl.DataFrame, name: str, settings: DataGateSettings) -> Findi
         passed=passed,
         expected=f"PSI of at most {limit:g} between the last weeks and those before",
         found=f"{worst['psi']:.2f} in {where}{distance}{more}",
-        blocks=not passed and worst["psi"] > settings.psi_blocking,
-        value=float(worst["psi"]),
-        limit=settings.psi_blocking if worst["psi"] > settings.psi_blocking else limit,
+        blocks=blocks,
+        value=whole if blocks else float(worst["psi"]),
+        limit=settings.psi_blocking if blocks else limit,
     )

@@ -31,6 +31,8 @@ DOUBT: Final = 2.0
 """An event known from a planner's lift alone, or by other parts' response, may be off by this factor."""
 CLOSED: Final = 0.1
 """An event that ever took demand below this share of the usual may close the business."""
+RESTS: Final = 2
+"""Days without any demand that make such days usual."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,7 +40,8 @@ class Usual:
     """What the judged days should be like.
 
     center_NJ: the median of the reference, NaN where it is too short. spread_NJ: relative standard deviation.
-    low_NJ <= 1 <= high_NJ: multiples by which the day's events, as far as they are known, move demand.
+    low_NJ <= 1 <= high_NJ: multiples by which the day's events, as far as they are known, move demand; low_NJ
+    is 0 where days without demand are usual.
     unseen_NJ: an event of which nothing is known. n_NJ: reference days.
     """
 
@@ -61,6 +64,7 @@ def usual(survey: Survey, dimension: Dimension, weeks: int) -> Usual:
     spread_NJ = np.sqrt(np.maximum(1.4826 * deviation_NJ / mean_NJ, FLOOR) ** 2 + OVERDISPERSION / mean_NJ)
     n_NJ = valid_NJR.sum(axis=2)
     low_NJ, high_NJ, unseen_NJ = _events(survey, dimension, weeks, day_J)
+    low_NJ[_rests(survey, dimension)] = 0.0
     return Usual(
         center_NJ=np.where(n_NJ >= LEAST_REFERENCE, center_NJ, np.nan),
         spread_NJ=spread_NJ,
@@ -69,6 +73,21 @@ def usual(survey: Survey, dimension: Dimension, weeks: int) -> Usual:
         unseen_NJ=unseen_NJ,
         n_NJ=n_NJ,
     )
+
+
+def _rests(survey: Survey, dimension: Dimension) -> NDArray[np.bool_]:
+    """(N,) which labels sell nothing on some days as a rule: on RESTS days at least of those usual, without
+    events, on which others sold, and of weekdays on which they mostly sell."""
+    j, season, width = survey.windows.judged, survey.windows.season, survey.windows.width
+    units_ND = dimension.units_ND[:, -width:-j]
+    zero_ND = units_ND == 0
+    sold_ND = np.zeros_like(zero_ND)
+    for weekday in range(season):
+        same = slice(weekday, None, season)
+        sold_ND[:, same] = zero_ND[:, same].mean(axis=1, keepdims=True) < 0.5
+    open_D = (survey.all.units_ND[0, -width:-j] > 0) & survey.quiet_D()[-width:-j]
+    rests_N: NDArray[np.bool_] = np.sum(zero_ND & sold_ND & open_D, axis=1) >= RESTS
+    return rests_N
 
 
 def _reference(

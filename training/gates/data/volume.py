@@ -23,6 +23,8 @@ LEAST: Final = 10.0
 """Units that a day must usually have for its total to be judged at all."""
 NARROWEST: Final = 1.5
 """A day is usual up to this factor however calm the weeks before were."""
+WILDEST: Final = 20.0
+"""Where the same weekdays vary by more than this factor, nothing is too low."""
 WARNED: Final = 0.3
 """Share of `least_units` from which a part of the business is worth a warning."""
 LISTED: Final = 5
@@ -71,6 +73,7 @@ def _judge(survey: Survey, dimension: Dimension, reference: Usual, settings: Dat
     found = dimension.units_ND[:, -j:]
     width = np.maximum(settings.spread * reference.spread_NJ, np.log(NARROWEST))
     low, high = center * np.exp(-width) * reference.low_NJ, center * np.exp(width) * reference.high_NJ
+    low = np.where((low < 1) | (width > np.log(WILDEST)), 0.0, low)
     part = dimension.name != "all"
     least = settings.least_units * WARNED if part and dimension.name != "item" else LEAST
     judged = center >= least
@@ -78,14 +81,14 @@ def _judge(survey: Survey, dimension: Dimension, reference: Usual, settings: Dat
     with np.errstate(divide="ignore", invalid="ignore"):
         factor = np.where(found > center, found / center, center / found)
     multiple = _multiples(dimension, j)
+    factor_limit = _factor(dimension.name, settings)
+    new_unit = np.zeros_like(above)
     if dimension.name == "item":
-        factor_limit, below = settings.item_factor, np.zeros_like(below)
         new_unit = above & (multiple >= MULTIPLE) & (found > settings.part_factor * center)
-        above &= found > settings.item_factor * reference.high_NJ * center
-        above &= center >= settings.least_units * WARNED
-    else:
-        factor_limit = settings.part_factor if part else settings.total_factor
-        new_unit = np.zeros_like(above)
+        above &= (found > factor_limit * reference.high_NJ * center) & (
+            center >= settings.least_units * WARNED
+        )
+        below = np.zeros_like(below)  # of an item that fell silent the check of series tells
     too_high = above & (found > factor_limit * reference.high_NJ * center)
     too_low = below & (found * factor_limit < reference.low_NJ * center)
     heavy = center >= settings.least_units if part else judged
@@ -99,6 +102,13 @@ def _judge(survey: Survey, dimension: Dimension, reference: Usual, settings: Dat
         blocks_NJ=((too_high | too_low) & heavy & ~reference.unseen_NJ) | new_unit,
         multiple_NJ=multiple,
     )
+
+
+def _factor(name: str, settings: DataGateSettings) -> float:
+    """How many times too high or low stops."""
+    if name == "all":
+        return settings.total_factor
+    return settings.part_factor if name in ("location", "platform") else settings.item_factor
 
 
 def _multiples(dimension: Dimension, j: int) -> NDArray[np.int64]:
