@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final, Literal, Self
 
+from forecast.cli.output import plain
 from forecast.errors import IntegrityError
 from forecast.home import Home
 from forecast.snapshot.pointer import replace_file
@@ -119,7 +120,7 @@ class Ledger:
     def finish(self, step: str, result: Mapping[str, object]) -> None:
         """A step is done."""
         entry = self._content["steps"][step]
-        entry.update(state="done", ended=_now(), result=dict(result))
+        entry.update(state="done", ended=_now(), result=plain(result))
         self._write()
 
     def end(self, status: Status, reason: str) -> None:
