@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import replace
 from datetime import date
 from pathlib import Path
 
 import numpy as np
 import polars as pl
+import typer
 from panels import random_forecasts
+from typer.main import get_command
 
 from forecast.cli.main import run
 from forecast.demand.events.calendars import load_events
 from forecast.demand.panel import Panel
 from forecast.demand.panel_build import load_panel
 from forecast.demand.simulate import SimulationConfig, simulate, write_table
+from forecast.errors import SurgecastError
 from forecast.forecasts import Forecasts
 from forecast.home import Home
 from forecast.settings import load_settings
 from forecast.snapshot import move_pointer, write_snapshot
+from training.monitoring.cli import monitor as monitor_command
 
 START = date(2023, 8, 1)
 HORIZON = 14
@@ -42,7 +47,9 @@ def make_table(root: Path, **changes: object) -> pl.DataFrame:
     return table.filter(pl.int_range(pl.len()) % 97 != 0)
 
 
-def import_days(home: Home, table: pl.DataFrame, last: np.datetime64, first: np.datetime64 | None = None) -> None:
+def import_days(
+    home: Home, table: pl.DataFrame, last: np.datetime64, first: np.datetime64 | None = None
+) -> None:
     """Import the rows of a table from `first` to `last`."""
     rows = table.filter(pl.col("time") < (last + 1).astype("M8[us]").item())
     if first is not None:
@@ -60,7 +67,9 @@ def make_home(root: Path) -> Home:
     return home
 
 
-def publish_at(home: Home, cutoff: np.datetime64, *, seed: int = 0, bundle: str = "b1", factor: float = 1.0) -> str:
+def publish_at(
+    home: Home, cutoff: np.datetime64, *, seed: int = 0, bundle: str = "b1", factor: float = 1.0
+) -> str:
     """Publish random forecasts around the level of each series, times a factor."""
     panel = load_panel(home, cutoff=cutoff, horizon=HORIZON)
     return publish_forecasts(home, panel, forecasts_of(panel, seed, factor), bundle)
@@ -95,3 +104,15 @@ def make_monitored(root: Path) -> tuple[Home, pl.DataFrame, str, str]:
     second = publish_at(home, SECOND, seed=2)
     import_days(home, table, LAST, SECOND + 1)
     return home, table, first, second
+
+
+def monitor(home: Home, *arguments: str) -> int:
+    """The exit status of `surgecast monitor` with these arguments."""
+    app = typer.Typer()
+    app.command()(monitor_command)
+    try:
+        result = get_command(app).main(["--home", str(home.root), *arguments], standalone_mode=False)
+    except SurgecastError as error:
+        sys.stderr.write(f"error: {error}\n")
+        return error.exit_status
+    return int(result or 0)

@@ -24,7 +24,8 @@ KEPT: Final = 3
 """Exit status of a retraining that went well and kept the champion."""
 BUSY: Final = "error: job: expected no other"
 """How a command begins its last line that found another job at work."""
-Status = Literal["promoted", "kept", "failed", "busy", "remembered"]
+Status = Literal["done", "kept", "failed", "busy", "remembered"]
+"""done: promoted, or there was nothing to do; busy: another job was at work; remembered: was run before."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,7 +72,9 @@ def retrain_once(home: Home, found: Round, line: Sequence[str]) -> Status | None
         _write(home, others if busy else [*others, finished])
     if busy:
         return "busy"
-    return {0: "promoted", KEPT: "kept"}.get(status, "failed")  # type: ignore[return-value]
+    if status == KEPT:
+        return "kept"
+    return "failed" if status else "done"
 
 
 def read_asked(home: Home) -> list[Asked]:

@@ -72,8 +72,8 @@ def _round(home: Home, wanted: Wanted, gauges: Gauges) -> None:
 
     try:
         found = look(home, load_settings(home).monitor, since=wanted.since)
-        _tell(found)
         _follow_up(home, wanted, found, gauges)
+        _tell(found)
     except (SurgecastError, MlflowException, OSError) as error:
         gauges.fail()
         say(f"round failed: {(str(error).splitlines() or [''])[0]}")
