@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
 from forecast.evaluation.metrics import COVERAGES
-from forecast.evaluation.plots import ACCENT, COLOURS, EVENT, FAN, GRID, INK, MUTED
+from forecast.evaluation.plots.style import ACCENT, COLOURS, EVENT, FAN, GRID, INK, MUTED
 from training.monitoring.tally import BANDS
 
 
