@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -262,26 +261,19 @@ def overdue(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
     return made
 
 
-def started(world: World) -> subprocess.Popen[str]:
-    """The program, with its child at work."""
+def started(world: World) -> tuple[subprocess.Popen[str], int]:
+    """The program, with its child at work, whose process id is the second."""
     process = subprocess.Popen(
         [sys.executable, "-c", CODE, str(world.home.root), *PROGRAM], stderr=subprocess.PIPE, text=True
     )
-    wait_for(world.home.root / "waiting")
-    return process
-
-
-def wait_for(path: Path) -> None:
-    """Until a file is there, half a minute at most."""
-    deadline = time.monotonic() + 30
-    while not path.exists():
-        assert time.monotonic() < deadline
-        os.sched_yield()
-        time.sleep(0.01)
+    assert process.stderr is not None
+    said = next(said for said in process.stderr if said.startswith("retrain: waiting "))
+    return process, int(said.split()[-1])
 
 
 def test_sigterm_ends_the_child_first_and_then_the_program(overdue: World) -> None:
-    with started(overdue) as process:
+    process, _ = started(overdue)
+    with process:
         with pytest.raises(BusyError, match=f"schedule: expected no other on .*found process {process.pid}"):
             run(overdue.home)
         process.send_signal(signal.SIGTERM)
@@ -294,9 +286,11 @@ def test_sigterm_ends_the_child_first_and_then_the_program(overdue: World) -> No
 
 
 def test_a_run_that_was_cut_off_by_a_kill_is_done_again(overdue: World) -> None:
-    with started(overdue) as process:
+    process, child = started(overdue)
+    with process:
         process.kill()
         process.communicate(timeout=20)
+    os.kill(child, signal.SIGTERM)  # it lives on by itself
     (cut,) = overdue.runs()
     assert cut.outcome == "running"
     overdue.behave(retrain={"print": {"status": "promoted"}})
