@@ -8,13 +8,21 @@ from dataclasses import dataclass
 import numpy as np
 import polars as pl
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
 from forecast.evaluation.metrics import COVERAGES
-from forecast.evaluation.plots.style import ACCENT, COLOURS, EVENT, FAN, GRID, INK, MUTED
+from forecast.evaluation.plots.style import (
+    ACCENT,
+    COLOURS,
+    EVENT,
+    FAN,
+    MUTED,
+    date_axis,
+    day,
+    new_figure,
+    styled_axes,
+)
 from training.monitoring.tally import BANDS
 
 
@@ -37,26 +45,22 @@ def plot_over_time(rows: pl.DataFrame, events: Sequence[EventDays]) -> Figure:
 
     rows: one a snapshot, over all series. An open circle: part of the horizon is not known yet.
     """
-    figure = Figure(figsize=(10, 6.4), dpi=120, layout="constrained", facecolor="white")
-    FigureCanvasAgg(figure)
-    above, below = figure.subplots(2, 1, sharex=True)
+    figure = new_figure(10, 6.4)
+    above, below = styled_axes(figure, 2, 1)
+    above.sharex(below)
     rows = latest_of_each_origin(rows)
-    for axes in (above, below):
-        _quiet(axes)
     _line(above, rows, "naive_wql", MUTED, "seasonal naive")
     _line(above, rows, "wql", FAN, "published forecasts")
     above.set(ylabel="WQL (lower is better)", ylim=(0, None))
-    above.set_title("Published forecasts against what came true, by origin", loc="left", color=INK)
+    above.set_title("Published forecasts against what came true, by origin", loc="left")
     colours = (ACCENT, COLOURS[3], COLOURS[4])
     for band, share, colour in zip(BANDS, COVERAGES, colours, strict=True):
         _line(below, rows, f"coverage_{band}", colour, f"{band} % band")
         below.axhline(share, color=colour, lw=0.9, ls=(0, (4, 3)))
     below.set(ylabel="truth in the band", ylim=(0, 1.02), xlabel="last period that the forecast had seen")
     below.yaxis.set_major_formatter(PercentFormatter(1.0))
-    _mark(above, below, events)
-    locator = AutoDateLocator(minticks=3, maxticks=10)  # type: ignore[no-untyped-call]
-    below.xaxis.set_major_locator(locator)
-    below.xaxis.set_major_formatter(ConciseDateFormatter(locator))  # type: ignore[no-untyped-call]
+    _mark(above, below, events, rows["last"].to_numpy().max())
+    date_axis(below)
     figure.legend(loc="outside lower center", ncols=5, frameon=False)
     return figure
 
@@ -71,13 +75,12 @@ def _line(axes: Axes, rows: pl.DataFrame, name: str, colour: str, label: str) ->
     )
 
 
-def _mark(above: Axes, below: Axes, events: Sequence[EventDays]) -> None:
-    """Shade the days of events within the pictured time, and name them above."""
+def _mark(above: Axes, below: Axes, events: Sequence[EventDays], last: np.datetime64) -> None:
+    """Shade the days of events up to the last known period, and name them above."""
     low, high = below.get_xlim()
+    high = max(high, day(last) + 0.02 * (day(last) - low))
     for event in events:
-        start, end = (
-            float(time.astype("datetime64[s]").astype(np.int64)) / 86_400 for time in (event.start, event.end)
-        )
+        start, end = day(event.start), day(event.end)
         if end < low or start > high:
             continue
         for axes in (above, below):
@@ -89,22 +92,9 @@ def _mark(above: Axes, below: Axes, events: Sequence[EventDays]) -> None:
             transform=above.get_xaxis_transform(),
             rotation=90,
             va="top",
-            ha="right",
+            ha="left",  # inside, so that it never lies over the axis
             fontsize=7,
             color=MUTED,
             clip_on=True,
         )
     below.set_xlim(low, high)
-
-
-def _quiet(axes: Axes) -> None:
-    """The house's style: no box, quiet grid, small labels."""
-    for side in ("top", "right"):
-        axes.spines[side].set_visible(False)
-    for side in ("left", "bottom"):
-        axes.spines[side].set_color(GRID)
-    axes.grid(visible=True, axis="y", color=GRID, lw=0.8)
-    axes.set_axisbelow(True)
-    axes.tick_params(colors=MUTED, labelsize=8.5, length=0)
-    axes.xaxis.label.set_color(MUTED)
-    axes.yaxis.label.set_color(MUTED)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import subprocess
-import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -18,12 +17,9 @@ from forecast.snapshot.folders import locked
 from forecast.snapshot.pointer import replace_file
 from training.monitoring.judge import CHECKS
 from training.monitoring.rounds import Round
+from training.scheduling.child import BUSY, KEPT, PROGRAM
 
 FORMAT: Final = 1
-KEPT: Final = 3
-"""Exit status of a retraining that went well and kept the champion."""
-BUSY: Final = "error: job: expected no other"
-"""How a command begins its last line that found another job at work."""
 Status = Literal["done", "kept", "failed", "busy", "remembered"]
 """done: promoted, or there was nothing to do; busy: another job was at work; remembered: was run before."""
 
@@ -41,7 +37,7 @@ class Asked:
 
 def command(home: Home) -> list[str]:
     """What a user would type."""
-    return [sys.executable, "-m", "forecast.cli.main", "retrain", "--home", str(home.root.absolute())]
+    return [*PROGRAM, "retrain", "--home", str(home.root.absolute())]
 
 
 def retrain_once(home: Home, found: Round, line: Sequence[str]) -> Status | None:
