@@ -32,7 +32,9 @@ LISTED: Final = 5
 MULTIPLE: Final = 5
 """Greatest common divisor of the counts of a day that tells of another unit, if it was 1 before."""
 SELLERS: Final = 5
-"""Series that must have sold for that."""
+"""Series that must have sold for that on a day that is unusual anyway."""
+CHANCE: Final = 1e-8
+"""Chance of such counts, taken as independent, that is believed even where an event explains the demand."""
 WEEKDAYS: Final = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
 
 
@@ -68,7 +70,8 @@ def _dimension(survey: Survey, dimension: Dimension, settings: DataGateSettings)
 
 
 def _judge(survey: Survey, dimension: Dimension, reference: Usual, settings: DataGateSettings) -> _Verdict:
-    """Days outside of what is usual; those farther off by the dimension's factor block."""
+    """Days outside of what is usual; those farther off by the dimension's factor block, and those in another
+    unit."""
     j, center = survey.windows.judged, reference.center_NJ
     found = dimension.units_ND[:, -j:]
     width = np.maximum(settings.spread * reference.spread_NJ, np.log(NARROWEST))
@@ -80,11 +83,11 @@ def _judge(survey: Survey, dimension: Dimension, reference: Usual, settings: Dat
     above, below = judged & (found > high), judged & (found < low)
     with np.errstate(divide="ignore", invalid="ignore"):
         factor = np.where(found > center, found / center, center / found)
-    multiple = _multiples(dimension, j)
+    multiple, sure = _multiples(dimension, j)
     factor_limit = _factor(dimension.name, settings)
-    new_unit = np.zeros_like(above)
+    many = judged & (multiple >= MULTIPLE)
+    new_unit = many & ((above & (found > settings.part_factor * center)) | (sure & (found > 2 * center)))
     if dimension.name == "item":
-        new_unit = above & (multiple >= MULTIPLE) & (found > settings.part_factor * center)
         above &= (found > factor_limit * reference.high_NJ * center) & (
             center >= settings.least_units * WARNED
         )
@@ -111,12 +114,14 @@ def _factor(name: str, settings: DataGateSettings) -> float:
     return settings.part_factor if name in ("location", "platform") else settings.item_factor
 
 
-def _multiples(dimension: Dimension, j: int) -> NDArray[np.int64]:
-    """The number that all counts of a judged day are multiples of though those before were not; else 1."""
+def _multiples(dimension: Dimension, j: int) -> tuple[NDArray[np.int64], Flags]:
+    """The number that all counts of a judged day are multiples of though those before were not, else 1; and
+    where that is no chance."""
     before_N = np.gcd.reduce(dimension.divisor_NW[:, :-j], axis=1)
-    divisor_NJ = dimension.divisor_NW[:, -j:]
-    told_NJ = (divisor_NJ > 1) & (before_N == 1)[:, None] & (dimension.sold_NW[:, -j:] >= SELLERS)
-    return np.where(told_NJ, divisor_NJ, 1)
+    divisor_NJ, sold_NJ = dimension.divisor_NW[:, -j:], dimension.sold_NW[:, -j:]
+    told_NJ = (divisor_NJ > 1) & (before_N == 1)[:, None] & (sold_NJ >= SELLERS)
+    multiple_NJ = np.where(told_NJ, divisor_NJ, 1)
+    return multiple_NJ, sold_NJ * np.log(multiple_NJ) > -np.log(CHANCE)
 
 
 def _blocking(
