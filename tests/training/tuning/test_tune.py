@@ -27,6 +27,7 @@ from forecast.demand.simulate import SimulationConfig, simulate, write_table
 from forecast.errors import InputError, IntegrityError, NotFoundError, SurgecastError, UsageError
 from forecast.home import Home
 from forecast.model.config import ModelConfig
+from forecast.retrain_settings import RetrainSettings
 from forecast.settings import Settings, TrainingSettings, load_settings
 from forecast.tune_settings import TuneSettings
 from training.config import TrainingConfig
@@ -148,6 +149,7 @@ def test_the_file_is_one_of_settings(home: Home) -> None:
     (home.root / "tuned.toml").write_text("[training]\nlearning_rate = 0.002\nbatch = 32\nhalf_life = 30\n")
     shutil.copy(home.root / "tuned.toml", home.settings_file)
     training = configured(load_settings(home).training)
+    assert training == configured(load_settings(home, file=home.root / "tuned.toml").training)
     assert (training.learning_rate, training.batch, training.half_life) == (0.002, 32, 30)
 
 
@@ -161,6 +163,8 @@ def test_what_is_reported_is_not_seen() -> None:
     assert bench.panel.n_periods == min(bench.origins)
     other = make_bench(poisoned(panel, reported), settings)
     assert np.array_equal(bench.past.demand_ST, other.past.demand_ST, equal_nan=True)
+    long = settings.model_copy(update={"retrain": RetrainSettings(backtest_origins=6, stride=14)})
+    assert make_bench(panel, long).past.n_periods == 200 - 6 * 14
     with pytest.raises(InputError, match="history: expected at least 62 periods for a search"):
         make_bench(panel.until(61), settings)
 
