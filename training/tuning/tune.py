@@ -228,12 +228,12 @@ def _outcome(do: Callable[[], float]) -> tuple[float | None, str, TrialState]:
 
 
 def trial_row(trial: FrozenTrial) -> dict[str, Any]:
-    """A trial as a row of a table."""
+    """A trial as a row of a table. A score is that of the backtest, which a pruned trial has none of."""
     seconds = trial.duration.total_seconds() if trial.duration else None
     return {
         "trial": trial.number,
         "state": trial.state.name.lower(),
-        "wql": trial.value,
+        "wql": trial.value if trial.state == TrialState.COMPLETE else None,
         "seconds": seconds,
         **trial.params,
         "reason": str(trial.user_attrs.get(REASON, "")),

@@ -39,7 +39,7 @@ from training.tuning.cli import tune
 from training.tuning.space import SPACE, applied, space_of
 from training.tuning.study import open_study
 from training.tuning.trial import _follower
-from training.tuning.tune import TuneRequest, make_bench
+from training.tuning.tune import TuneRequest, make_bench, trial_row
 from training.tuning.tune import tune as search
 
 # MLflow's own use of SQLAlchemy; nothing that we could change.
@@ -238,11 +238,14 @@ def test_a_fit_behind_the_median_of_the_others_is_given_up(home: Home) -> None:
             _follower(trial, logged)(epoch(0.25, wql))
             study.tell(trial, wql)
         _follower(study.ask(dict(space)), logged)(epoch(0.25, 0.51))
-        behind = _follower(study.ask(dict(space)), logged)
+        last = study.ask(dict(space))
+        behind = _follower(last, logged)
         with pytest.raises(
             optuna.TrialPruned, match=r"validation wql 0\.6 after 25 % of the fit, worse than"
         ):
             behind(epoch(0.25, 0.6))
+    row = trial_row(study.tell(last, state=TrialState.PRUNED))
+    assert (row["state"], row["wql"]) == ("pruned", None)  # a validation is no backtest
 
 
 @pytest.mark.parametrize(
