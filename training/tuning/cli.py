@@ -79,7 +79,7 @@ def tuned_json(found: Tuned, out: Path) -> dict[str, object]:
     return {
         "study": found.study,
         "best": {"trial": found.best.number, "wql": found.best.value, "training": found.best.params},
-        "before": {"wql": found.trials[0].value},
+        "before": {"wql": trial_row(found.trials[0])["wql"]},
         "seasonal_naive": {"wql": found.naive},
         "out": out,
         "ended": found.ended,
@@ -103,7 +103,7 @@ def _print(found: Tuned, out: Path) -> None:
     pruned = sum(row["state"] == "pruned" for row in rows)
     typer.echo(
         f"best: trial {found.best.number} of {len(rows)} ({pruned} pruned), WQL {found.best.value:.4g}"
-        f" (settings before: {_number(found.trials[0].value)}, seasonal naive: {found.naive:.4g}): {out}"
+        f" (settings before: {_number(trial_row(found.trials[0])['wql'])}, seasonal naive: {found.naive:.4g}): {out}"
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -18,6 +19,7 @@ from forecast.errors import BusyError, IntegrityError
 from forecast.home import Home
 from forecast.snapshot.pointer import Pointer, write_pointer
 from training.alone import alone
+from training.retraining.lock import job_lock
 from training.scheduling.history import History, RunRecord
 from training.scheduling.keeper import Keeper, run
 
@@ -159,6 +161,17 @@ def test_a_run_that_finds_the_lock_held_is_told_and_skipped(
     (run_,) = world.runs()
     assert (run_.outcome, run_.reason) == ("skipped", held.removeprefix("error: "))
     assert "retrain: skipped: job: expected no other at work" in capsys.readouterr().err
+
+
+def test_the_true_command_finds_the_lock_of_a_job_held(world: World) -> None:
+    keeper = Keeper(world.home, clock=world.now)
+    world.set("2026-05-04T19:00")
+    with job_lock(world.home, what="train"):
+        keeper.turn()
+    keeper.close()
+    (run_,) = world.runs()
+    assert (run_.outcome, run_.exit) == ("skipped", 1)
+    assert re.search(r"^job: expected no other at work in .*, found train", run_.reason)
 
 
 def test_a_champion_that_is_kept_forecasts_anew(world: World, keepers: Any) -> None:
