@@ -6,7 +6,7 @@ READY := $(VENV)/.ready
 EXAMPLES ?= 20000
 # The benchmarks that need no data set of their own.
 NAMES := from importlib.metadata import entry_points as e; \
-  print(*sorted({x.name for x in e(group="surgecast.bench")} - {"m5", "freshretail", "peaks", "stockouts", "cold"}))
+  print(*sorted({x.name for x in e(group="surgecast.bench")} - {"m5", "freshretail", "peaks", "stockouts", "cold", "weekly"}))
 
 .PHONY: demo test lint fuzz protos interface bench clean
 

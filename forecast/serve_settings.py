@@ -24,6 +24,11 @@ class ServeSettings(BaseModel):
     log_format: Literal["text", "json"] = Field(
         default="text", description="Lines of the server's log: text, or json for one object a line."
     )
+    trace_endpoint: str = Field(
+        default="",
+        description="OTLP/gRPC address that a span of each call is sent to (needs the extra tracing), such as"
+        " http://127.0.0.1:4317; empty for none.",
+    )
     live: bool = Field(
         default=True,
         description="Answer what-ifs and new series by the model, which takes memory for the demand it read.",

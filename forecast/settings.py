@@ -14,25 +14,24 @@ import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal, NamedTuple
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+from pathlib import Path
+from typing import Any, NamedTuple
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails
 
 from forecast.client_settings import ClientSettings
+from forecast.data_gate_settings import DataGateSettings
 from forecast.errors import UsageError
 from forecast.home import Home
+from forecast.monitor_settings import MonitorSettings
 from forecast.promotion_settings import PromotionSettings
+from forecast.retrain_settings import RetrainSettings
+from forecast.schedule_settings import ScheduleSettings
 from forecast.serve_settings import ServeSettings
-
-
-def _known_zone(name: str) -> str:
-    try:
-        ZoneInfo(name)
-    except (ZoneInfoNotFoundError, ValueError, OSError) as error:
-        raise ValueError("Input should be the name of a time zone, such as Asia/Shanghai") from error
-    return name
+from forecast.training_settings import TrainingSettings
+from forecast.tune_settings import TuneSettings
+from forecast.zones import Zone
 
 
 class _Section(BaseModel):
@@ -42,7 +41,7 @@ class _Section(BaseModel):
 class DemandSettings(_Section):
     """`[demand]`: how demand is read."""
 
-    timezone: Annotated[str, AfterValidator(_known_zone)] = Field(
+    timezone: Zone = Field(
         default="UTC",
         description="Zone whose days and weeks demand is counted in; times with a zone are converted to it.",
     )
@@ -64,46 +63,18 @@ class EventsSettings(_Section):
     )
 
 
-class TrainingSettings(_Section):
-    """`[training]`: how a model is trained."""
-
-    minutes: float = Field(
-        default=10.0,
-        gt=0,
-        allow_inf_nan=False,
-        description="Training stops after this many minutes at the latest.",
-    )
-    horizon: int = Field(default=28, ge=1, le=720, description="Periods that are forecast ahead.")
-    seed: int = Field(
-        default=0, ge=0, description="The same seed, data and settings give the same model on one device."
-    )
-    members: int = Field(
-        default=1,
-        ge=1,
-        le=16,
-        description="Networks whose forecasts are averaged: more accurate where there are minutes for each.",
-    )
-    device: Literal["auto", "cpu", "cuda"] = Field(
-        default="auto", description="Where to compute: auto, cpu or cuda; auto takes CUDA when it is there."
-    )
-    devices: Annotated[int, Field(ge=1)] | Literal["auto"] = Field(
-        default="auto",
-        description="GPUs, or processes on the CPU, that share the work; auto: all GPUs, one on the CPU.",
-    )
-
-    @property
-    def number_of_devices(self) -> int | None:
-        """None for auto."""
-        return None if self.devices == "auto" else self.devices
-
-
 class Settings(_Section):
     """All settings of an installation."""
 
     demand: DemandSettings = DemandSettings()
     events: EventsSettings = EventsSettings()
     training: TrainingSettings = TrainingSettings()
+    retrain: RetrainSettings = RetrainSettings()
+    data_gate: DataGateSettings = DataGateSettings()
     promotion: PromotionSettings = PromotionSettings()
+    schedule: ScheduleSettings = ScheduleSettings()
+    tune: TuneSettings = TuneSettings()
+    monitor: MonitorSettings = MonitorSettings()
     serve: ServeSettings = ServeSettings()
     client: ClientSettings = ClientSettings()
 
@@ -112,7 +83,12 @@ SECTIONS: dict[str, type[BaseModel]] = {
     "demand": DemandSettings,
     "events": EventsSettings,
     "training": TrainingSettings,
+    "retrain": RetrainSettings,
+    "data_gate": DataGateSettings,
     "promotion": PromotionSettings,
+    "schedule": ScheduleSettings,
+    "tune": TuneSettings,
+    "monitor": MonitorSettings,
     "serve": ServeSettings,
     "client": ClientSettings,
 }
@@ -135,13 +111,16 @@ class _Given:
     source: str
 
 
-def load_settings(home: Home, flags: Mapping[str, object] | None = None) -> Settings:
+def load_settings(
+    home: Home, flags: Mapping[str, object] | None = None, *, file: Path | None = None
+) -> Settings:
     """The settings in force.
 
-    flags: values from the command line by dotted name (`serve.port`); None means not given.
+    flags: values from the command line by dotted name (`serve.port`); None means not given. file: a further
+    file like the home's that was named on the command line: it wins over all but flags.
     Raises UsageError that names the file and line (or the variable or flag), the key, and expected and found.
     """
-    return _validated(_collect(home, flags or {}))
+    return _validated(_collect(home, flags or {}, file))
 
 
 def describe_settings(home: Home) -> list[Setting]:
@@ -150,9 +129,10 @@ def describe_settings(home: Home) -> list[Setting]:
     settings = _validated(given)
     rows = []
     for section, model in SECTIONS.items():
+        values = getattr(settings, section).model_dump()
         for key, field in model.model_fields.items():
             name = f"{section}.{key}"
-            value = getattr(getattr(settings, section), key)
+            value = values[key]
             source = given[name].source if name in given else "default"
             rows.append(Setting(name, value, source, field.description or ""))
     return rows
@@ -178,6 +158,8 @@ def _toml(value: object) -> str:
         return '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"'
     if isinstance(value, tuple):
         return "[" + ", ".join(_toml(item) for item in value) + "]"
+    if isinstance(value, Mapping):  # of the one default there is, which is empty
+        return "{" + ", ".join(f"{name} = {_toml(item)}" for name, item in value.items()) + "}"
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
@@ -185,15 +167,18 @@ def _variable(section: str, key: str) -> str:
     return f"SURGECAST_{section}_{key}".upper()
 
 
-def _collect(home: Home, flags: Mapping[str, object]) -> dict[str, _Given]:
+def _collect(home: Home, flags: Mapping[str, object], file: Path | None = None) -> dict[str, _Given]:
     """All given values by dotted name; the strongest source of each."""
-    given = _from_file(home) | _from_environment(os.environ)
+    given = _from_file(home.settings_file) | _from_environment(os.environ)
+    if file is not None:
+        if not file.is_file():
+            raise UsageError(f"{file}: expected a file of settings, found none")
+        given |= _from_file(file)
     given |= {name: _Given(value, f"flag for {name}") for name, value in flags.items() if value is not None}
     return given
 
 
-def _from_file(home: Home) -> dict[str, _Given]:
-    path = home.settings_file
+def _from_file(path: Path) -> dict[str, _Given]:
     try:
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
@@ -230,7 +215,9 @@ def _key_lines(text: str) -> dict[str, int]:
         assignment = re.match(r"\s*([\w.\"'-]+)\s*=", line)
         if header:
             section = re.sub(r"[\"']", "", header[1])
-            lines.setdefault(section, number)
+            parts = section.split(".")
+            for depth in range(len(parts)):
+                lines.setdefault(".".join(parts[: depth + 1]), number)
         elif assignment:
             key = re.sub(r"[\"']", "", assignment[1])
             name = f"{section}.{key}" if section else key
@@ -272,12 +259,16 @@ def _check_variable(variable: str) -> None:
 
 
 def _parsed(section: str, key: str, text: str, variable: str) -> object:
-    """An environment variable's text as the type of its setting; lists are separated by commas."""
+    """An environment variable's text as the type of its setting; lists are separated by commas, tables are
+    JSON."""
     field = SECTIONS[section].model_fields[key]
     if isinstance(field.get_default(), tuple):
         return tuple(part.strip() for part in text.split(",") if part.strip())
+    adapter = TypeAdapter[Any](field.annotation or str)
     try:
-        return TypeAdapter[Any](field.annotation or str).validate_python(text)
+        if isinstance(field.get_default(), Mapping):
+            return adapter.validate_json(text)
+        return adapter.validate_python(text)
     except ValidationError as error:
         raise UsageError(_message(error.errors()[0], variable, f"{section}.{key}")) from error
 
@@ -296,5 +287,6 @@ def _validated(given: Mapping[str, _Given]) -> Settings:
         return Settings.model_validate(content, strict=True)
     except ValidationError as error:
         first = error.errors()[0]
-        name = ".".join(str(part) for part in first["loc"][:2])
-        raise UsageError(_message(first, given[name].source, name)) from error
+        parts = [str(part) for part in first["loc"]]
+        source = given[".".join(parts[:2])].source
+        raise UsageError(_message(first, source, ".".join(parts))) from error

@@ -56,6 +56,7 @@ def serve(
         access=access_config(Home(home), settings, insecure=insecure, no_tokens=no_tokens),
         bounds=bounds(settings),
         live=LiveConfig(on=settings.live, device=settings.live_device, threads=settings.live_threads),
+        trace_endpoint=settings.trace_endpoint,
     )
     operation = OperationConfig(
         workers=settings.workers, metrics_port=settings.metrics_port, log_format=settings.log_format

@@ -20,6 +20,7 @@ from serving.access.callers import AccessConfig
 from serving.access.connections import connection_options
 from serving.access.gate import Gate, make_gate
 from serving.access.tls import Credentials
+from serving.addresses import join_address
 from serving.call import ASKING, Call
 from serving.checks import MAX_REQUEST_BYTES
 from serving.interceptors import ErrorInterceptor
@@ -29,6 +30,7 @@ from serving.operation.metrics import Tally
 from serving.operation.recording import RecordingInterceptor
 from serving.operation.selfcheck import check_answers
 from serving.operation.state import ServingState
+from serving.operation.tracing import Tracing, check_endpoint
 from serving.store import SnapshotStore
 
 SERVICES: Final = ("", FORECASTS, MODELS)
@@ -55,6 +57,7 @@ class ServerConfig:
     grace_s: seconds that calls in flight get to end when the server stops.
     live: the model that answers what the snapshot does not hold.
     shared_port: other processes listen on the port too; this one does when it has something to serve.
+    trace_endpoint: where a span of each call is sent; empty for nowhere.
     """
 
     host: str = "127.0.0.1"
@@ -64,11 +67,13 @@ class ServerConfig:
     grace_s: float = 10.0
     live: LiveConfig = field(default_factory=LiveConfig)
     shared_port: bool = False
+    trace_endpoint: str = ""
 
     def __post_init__(self) -> None:
         if not 0 <= self.port <= 65_535:
             raise UsageError(f"port: expected 0..65535, found {self.port}")
         self.access.check(self.host)
+        check_endpoint(self.trace_endpoint)
 
 
 class Server:
@@ -104,7 +109,10 @@ class Server:
             batched=lambda series: self.tally.observe("surgecast_live_batch_series", series),
         )
         methods = all_methods(self.store, self.live)
-        recorder = RecordingInterceptor(self.tally)
+        self._tracing = (
+            Tracing(config.trace_endpoint, lambda: self.store.serving) if config.trace_endpoint else None
+        )
+        recorder = RecordingInterceptor(self.tally, tracing=self._tracing)
         self.gate = make_gate(home, config.host, config.access, config.bounds, methods, recorder.refused)
         self._server = _build(methods, self._health, config, self.gate, recorder)
         self.port = 0
@@ -147,6 +155,8 @@ class Server:
         self.gate.close()
         self.store.close()
         self.live.close()
+        if self._tracing is not None:
+            self._tracing.close()
 
     def _bind(self) -> int:
         address = join_address(self.config.host, self.config.port)
@@ -231,11 +241,6 @@ def _call(context: grpc.ServicerContext, longest_s: float) -> Call:
         return ASKING.get() or str(context.peer())
 
     return Call(remaining=lambda: end - time.monotonic(), active=context.is_active, caller=caller)
-
-
-def join_address(host: str, port: int) -> str:
-    """HOST:PORT, with brackets around an IPv6 address."""
-    return f"[{host.strip('[]')}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def take_port(host: str, port: int) -> socket.socket:

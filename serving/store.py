@@ -64,6 +64,11 @@ class SnapshotStore:
         return self._served
 
     @property
+    def serving(self) -> str:
+        """The identifier of what serves; empty before the first load."""
+        return "" if self._served is None else self._served.snapshot.manifest.id
+
+    @property
     def home(self) -> Home:
         """Whose snapshots these are."""
         return self._home

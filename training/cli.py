@@ -251,7 +251,7 @@ def mlflow(
 
     from forecast.cli.output import say
     from forecast.errors import NotFoundError
-    from training.tracking import ENVIRONMENT, check_database, ui_command
+    from training.tracking import ENVIRONMENT, check_database, home_page, ui_command
 
     place = Home(home)
     if not place.mlflow_db.is_file():
@@ -265,7 +265,7 @@ def mlflow(
             probe.bind(("127.0.0.1", port))
         except OSError as error:
             raise BusyError("port", expected=f"{port} to be free", found=str(error.strerror)) from error
-    say(f"MLflow on http://127.0.0.1:{port}; Ctrl-C ends it")
+    say(f"MLflow on {home_page(place, port)} ; Ctrl-C ends it")
     signal.signal(signal.SIGTERM, lambda number, _frame: sys.exit(128 + number))  # so that `finally` runs
     # MLflow's server starts processes of its own, which do not end with it: all of them are ended as a group.
     server = subprocess.Popen(
@@ -322,21 +322,14 @@ def _job(
     """The job that flags, environment and the home's settings ask for."""
     from forecast.settings import load_settings
     from training.jobs import TrainJob
-    from training.options import parse_cutoff, training_config
+    from training.options import configured, parse_cutoff
 
     minutes, steps, seed, device, devices = fit_flags
     flags = {"minutes": minutes, "seed": seed, "device": device, "devices": devices, "horizon": horizon}
     settings = load_settings(home, {f"training.{name}": value for name, value in flags.items()}).training
     return TrainJob(
         horizon=settings.horizon,
-        training=training_config(
-            settings.minutes,
-            steps,
-            settings.seed,
-            settings.device,
-            members=settings.members,
-            devices=settings.number_of_devices,
-        ),
+        training=configured(settings, steps=steps),
         plan=plan,
         cutoff=parse_cutoff(cutoff),
         promote=promote,

@@ -25,6 +25,8 @@ class TrainingConfig:
     batch: windows a step, each with many origins; by default what makes about `PAIRS` pairs of origin and
         step ahead, fewer on small panels.
     members: networks that are trained in turn and averaged (`forecast.model.ensemble`).
+    plateau: share of the budget at the full learning rate, before a cosine to zero.
+    channels, hidden: widths of the network (`forecast.model.config`).
     half_life: patches after which an older window is drawn half as often.
     cold: share of the windows whose own history is hidden, so that the model learns of new series.
     parts: into how many the horizon is cut; a step trains one of them.
@@ -41,9 +43,12 @@ class TrainingConfig:
     steps: int = 12_000
     batch: int | None = None
     members: int = 1
+    channels: int = 64
+    hidden: int = 128
     learning_rate: float = 3e-3
     weight_decay: float = 0.01
     warmup_steps: int = 100
+    plateau: float = 0.5
     ema_decay: float = 0.999
     half_life: int = 72
     cold: float = 0.04
@@ -71,6 +76,8 @@ class TrainingConfig:
             raise UsageError(f"devices: expected at least 1, found {self.devices}")
         if not 0 <= self.cold <= 1:
             raise UsageError(f"cold: expected 0..1, found {self.cold}")
+        if not 0 <= self.plateau <= 1:
+            raise UsageError(f"plateau: expected 0..1, found {self.plateau}")
         if self.parts < 1:
             raise UsageError(f"parts: expected at least 1, found {self.parts}")
         if self.stages < 2:

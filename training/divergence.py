@@ -21,6 +21,8 @@ from forecast.model.windows import Targets, gather_targets, gather_windows
 from training.feed import Draw
 from training.module import SurgeModule
 
+DIVERGED = "training loss"
+"""How the message begins."""
 NAMED = 3
 """Series that a message names."""
 
@@ -68,7 +70,7 @@ class LastGood:
         names = "; ".join(f"{keys.item[r]} at {keys.location[r]}, {keys.platform[r]}" for r in rows)
         at = step - len(losses) + first + 1
         found = f"{float(losses[first])}" if bad else "a gradient that is none"
-        message = f"training loss: expected a number, found {found} at step {at}"
+        message = f"{DIVERGED}: expected a number, found {found} at step {at}"
         return f"{message}; the largest losses there: {names}"
 
 

@@ -9,6 +9,7 @@ import threading
 import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from typing import NamedTuple, cast
 
 import numpy as np
@@ -30,7 +31,7 @@ from forecast.model.schema import FeatureSchema
 from forecast.model.sharded import count_devices
 from forecast.model.tensors import build_tensors
 from training.config import TrainingConfig
-from training.curriculum import final_stage, plan, recent_origins
+from training.curriculum import plan, recent_origins
 from training.distributed import fit_in_processes
 from training.feed import OriginFeed
 from training.handover import Job
@@ -40,8 +41,7 @@ from training.prequential import Budget, Prequential
 from training.records import EpochRecord
 from training.team import Team
 from training.trainer import make_trainer
-from training.warm import carried_ranks, why_not
-from training.warm import facts as start_facts
+from training.warm import WarmStart, why_not
 
 
 def fit(
@@ -58,7 +58,8 @@ def fit(
     ends the run. Several devices share each batch, in a process each: process r of N draws from the series
     r, r + N, r + 2 N ... and gradients are averaged. There are never more processes than series.
 
-    start: go on from its weights; `training.warm.why_not` tells whether that is possible.
+    start: go on from its weights (`training.warm`, whose `why_not` tells whether that is possible, and whose
+    `shortened` tells what `training` needs then).
 
     Raises:
         InputError: no demand to learn from, or a start that is not possible. UsageError: devices that are
@@ -93,15 +94,19 @@ def train_together(
     keep_large_blocks()
     panel, model, training, start = job.panel, job.model, job.training, job.start
     budget = Budget(training, team, spent=max(time.time() - job.began, 0.0))
+    facts = {"seed": training.seed, **({} if team.alone else {"devices": team.size})}
+    warm = None if start is None else WarmStart.on(start, panel)
+    if warm is not None:
+        training = replace(training, seed=warm.seed(training.seed))
     torch.manual_seed(training.seed)
-    schema = FeatureSchema.fit(panel, model.horizon) if start is None else start.schema
+    schema = FeatureSchema.fit(panel, model.horizon) if warm is None else warm.schema
     tensors = build_tensors(panel, model, schema, device, horizon=0)
     network = Ensemble(model, schema)
-    if start is not None:
-        network.load_state_dict(start.weights)
+    if warm is not None:
+        network.load_state_dict(dict(warm.weights))
     if not team.leads:  # the same weights as the leader's, other random numbers from here on
         torch.manual_seed(team.seed(training.seed))
-    stages = plan(panel.n_periods, model, training) if start is None else (final_stage(panel.n_periods),)
+    stages = plan(panel.n_periods, model, training) if warm is None else warm.stages(panel, model, training)
     feed = OriginFeed(tensors, model, training, stages[0].limit, team)
     module = SurgeModule(network, tensors, training, lambda: budget.fraction)
     walk = Prequential(
@@ -117,31 +122,30 @@ def train_together(
     )
     with _quiet(), _interruptible():
         make_trainer(device, walk, team, feed).fit(module, DataLoader(feed, batch_size=None))
-    facts = {"steps": budget.step, "seed": training.seed, **({} if team.alone else {"devices": team.size})}
-    return Fitted(panel, schema, cast(Ensemble, module.averaged.module), walk, facts, start)
+    facts = {"steps": budget.step, **facts}
+    return Fitted(panel, schema, cast(Ensemble, module.averaged.module), walk, facts, warm)
 
 
 class Fitted(NamedTuple):
-    """A trained network, and what its training measured on its way; `facts` of the run."""
+    """A trained network, and what its training measured on its way; `facts` of the run; what it started
+    from, if anything."""
 
     panel: Panel
     schema: FeatureSchema
     network: Ensemble
     walk: Prequential
     facts: Mapping[str, int]
-    start: Bundle | None
+    warm: WarmStart | None
 
     def bundle(self) -> Bundle:
         """The bundle; only the leader of a team has all that it takes."""
-        panel, walk, model, start = self.panel, self.walk, self.network.config, self.start
+        panel, walk, model = self.panel, self.walk, self.network.config
         self.network.level_H = torch.from_numpy(_level(walk, model))
         return Bundle(
             config=model,
             schema=self.schema,
             weights={name: value.detach().cpu() for name, value in self.network.state_dict().items()},
-            ranks_SHK=_ranks(panel, walk, model, self.facts["seed"])
-            if start is None
-            else carried_ranks(start, panel),
+            ranks_SHK=self._ranks(),
             keys=panel.keys,
             facts={
                 "origin": str(panel.origin),
@@ -149,18 +153,21 @@ class Fitted(NamedTuple):
                 "series": panel.n_series,
                 "periods": panel.n_periods,
                 **self.facts,
-                **({} if start is None else start_facts(start)),
+                **({} if self.warm is None else self.warm.facts()),
                 **({"stopped": walk.stopped} if walk.stopped else {}),
                 **{name: round(value, 6) for name, value in walk.out_of_sample.items()},
             },
         )
 
-
-def _ranks(panel: Panel, walk: Prequential, model: ModelConfig, seed: int) -> NDArray[np.uint8]:
-    """The coupling of the scenarios, from every scored origin; independent ranks where none was."""
-    nothing = np.zeros((0, panel.n_series, model.horizon), np.float32)
-    templates_NSH = np.stack(walk.templates) if walk.templates else nothing
-    return scenario_ranks(templates_NSH, model.scenarios, np.random.default_rng(seed))
+    def _ranks(self) -> NDArray[np.uint8]:
+        """The coupling of the scenarios, from every scored origin and from what it started from; independent
+        ranks where there is neither."""
+        templates, model, seed = self.walk.templates, self.network.config, self.facts["seed"]
+        if self.warm is not None:
+            return self.warm.ranks(self.panel, templates, seed)
+        nothing = np.zeros((0, self.panel.n_series, model.horizon), np.float32)
+        templates_NSH = np.stack(templates) if templates else nothing
+        return scenario_ranks(templates_NSH, model.scenarios, np.random.default_rng(seed))
 
 
 def _tell_precision(training: TrainingConfig, device: torch.device) -> None:

@@ -6,7 +6,8 @@ Letters: S series, H horizon.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 
@@ -15,18 +16,8 @@ from forecast.demand.panel import Panel
 from forecast.demand.panel_build import load_panel
 from forecast.errors import InputError, UsageError
 from forecast.evaluation.backtest import BacktestReport, backtest, rolling_origins
-from forecast.evaluation.backtest_table import headline
 from forecast.evaluation.baselines import ForecastFunction, baselines
 from forecast.evaluation.event_origins import LEADS, event_origins
-from forecast.evaluation.metrics import scored
-from forecast.evaluation.plots import (
-    example_series,
-    plot_backtest,
-    plot_calibration,
-    plot_error_by_step,
-    plot_fans,
-    plot_level_calibration,
-)
 from forecast.evaluation.slices import slices, slices_with_events
 from forecast.home import Home
 from forecast.model.bundle import Bundle
@@ -37,11 +28,15 @@ from training.devices import tell_device
 from training.features import usable
 from training.fit import fit
 from training.records import EpochRecord
-from training.registry import CHAMPION, Registered, bundle_folder, follow_rollback, register
+from training.registry import CHAMPION, MODEL, Registered, bundle_folder, follow_rollback, register
+from training.retraining.lock import job_lock
+from training.story import fit_metrics, log_backtest, log_card, log_fit, model_card, refresh_overview
 from training.tracking import Run
 
 MODEL_NAME = "surgecast"
 """The model's name among the forecasters of a backtest."""
+NAIVE = "seasonal naive"
+"""The baseline that a model is held against, slice by slice."""
 OnEpoch = Callable[[EpochRecord], None]
 
 
@@ -85,12 +80,15 @@ class Trained:
     report: BacktestReport | None
 
 
-def read_panel(home: Home, *, cutoff: np.datetime64 | None, horizon: int) -> Panel:
-    """The home's panel up to the cutoff, with the known features that reach over the horizon.
+def read_panel(
+    home: Home, *, cutoff: np.datetime64 | None, horizon: int, version: str | None = None
+) -> Panel:
+    """The home's panel up to the cutoff, with the known features that reach over the horizon, as of a version
+    of the store; the newest when None.
 
     Raises NotFoundError for an empty store, InputError for a cutoff outside of the demand.
     """
-    panel, dropped = usable(load_panel(home, cutoff=cutoff, horizon=horizon), horizon)
+    panel, dropped = usable(load_panel(home, cutoff=cutoff, horizon=horizon, version=version), horizon)
     if dropped:
         reason = f"not known for the {horizon} periods after {_day(panel.origin)}"
         say(f"left out, because {reason}: {', '.join(dropped)}")
@@ -100,7 +98,12 @@ def read_panel(home: Home, *, cutoff: np.datetime64 | None, horizon: int) -> Pan
 def model_config(panel: Panel, horizon: int, training: TrainingConfig) -> ModelConfig:
     """The model for a panel's history."""
     return ModelConfig.for_history(
-        panel.period, horizon=horizon, n_periods=panel.n_periods, members=training.members
+        panel.period,
+        horizon=horizon,
+        n_periods=panel.n_periods,
+        members=training.members,
+        channels=training.channels,
+        hidden=training.hidden,
     )
 
 
@@ -141,32 +144,34 @@ def origins_of(panel: Panel, horizon: int, wanted: BacktestPlan) -> tuple[int, .
 
 def run_backtest(
     run: Run, panel: Panel, horizon: int, wanted: BacktestPlan, training: TrainingConfig
-) -> BacktestReport:
-    """Backtest of a model that is fitted on what was known at the first origin, against the baselines.
+) -> tuple[BacktestReport, Bundle]:
+    """Backtest of a model that is fitted on what was known at the first origin, against the baselines; and
+    that model.
 
     The fit is a run of its own below `run`, which gets metrics, table and pictures.
     """
     origins = origins_of(panel, horizon, wanted)
     past = panel.until(origins[0])
-    with Run(run.home, f"backtest model {_day(past.origin)}", parent=run) as child:
+    with Run(run.home, f"backtest model {_day(past.origin)}", parent=run, tags={"purpose": "train"}) as child:
         child.parameters({"training": training, "horizon": horizon})
         child.data(past, source=str(run.home.demand_dir))
         bundle = fit_shown(past, horizon, training, "training the backtest's model", child.epoch)
-        child.metrics(_fit_metrics(bundle))
+        child.metrics(fit_metrics(bundle))
     own = {MODEL_NAME: forecaster(bundle, training.device, training.devices)}
     forecasters: dict[str, ForecastFunction] = {**own, **baselines(seed=training.seed)}
     with progress("backtest", total=len(origins) * len(forecasters)) as advance:
         cut = slices if wanted.event is None else slices_with_events([wanted.event])
         report = backtest(panel, forecasters, origins, horizon, cut=cut, advance=advance)
-    _log_backtest(run, panel, report, origins[-1])
-    return report
+    log_backtest(run, panel, report, origins, own=MODEL_NAME, rivals=(NAIVE,))
+    return report, bundle
 
 
 def train(home: Home, job: TrainJob) -> Trained:
     """Train up to the cutoff, save the bundle, register it, and make it champion unless told not to.
 
-    Everything is logged in one MLflow run. When the job fails or is interrupted, there is no bundle and no
-    version.
+    Everything is logged in one MLflow run. When the job fails or is interrupted, there is no version. The
+    model of the backtest is kept as the version's twin, which stands for it where a later model is compared
+    with it. Raises BusyError while another job is at work.
     """
     panel = read_panel(home, cutoff=job.cutoff, horizon=job.horizon)
     tested = job.plan.origins > 0
@@ -175,18 +180,42 @@ def train(home: Home, job: TrainJob) -> Trained:
         origins_of(panel, job.horizon, job.plan)
     tell_device(job.training.device)
     name = f"train {_day(panel.origin)} {panel.n_series:,} series"
-    follow_rollback(home)
-    with Run(home, name, tags={"job": "train"}) as run:
-        _log_setting(run, panel, job.horizon, training, job.plan)
-        report = run_backtest(run, panel, job.horizon, job.plan, training) if tested else None
-        bundle = fit_shown(panel, job.horizon, training, "training", run.epoch)
-        folder = bundle_folder(home, bundle.bundle_id)
-        bundle.save(folder)
-        run.metrics(_fit_metrics(bundle))
-        run.tag({"bundle_id": bundle.bundle_id})
-        promoted = job.promote and "stopped" not in bundle.facts
-        registered = register(run, bundle, folder, aliases=(CHAMPION,) if promoted else ())
+    with job_lock(home, what="train"):
+        follow_rollback(home)
+        with Run(home, name, tags={"purpose": "train"}) as run:
+            _log_setting(run, panel, job.horizon, training, job.plan)
+            report = twin = None
+            if tested:
+                report, twin = run_backtest(run, panel, job.horizon, job.plan, training)
+            bundle = fit_shown(panel, job.horizon, training, "training", run.epoch)
+            promoted = job.promote and "stopped" not in bundle.facts
+            registered = _keep(run, panel, Pair(bundle, twin), training, promoted)
+            card = model_card(bundle, panel, report, own=MODEL_NAME, training=asdict(training))
+            log_card(run, registered.version, card)
+            run.tag({"outcome": "promoted" if promoted else "registered"})
+        refresh_overview(home)
     return Trained(bundle=bundle, registered=registered, promoted=promoted, run_id=run.run_id, report=report)
+
+
+class Pair(NamedTuple):
+    """A model, and its twin: the same recipe on what was known before the backtest; None where none was."""
+
+    bundle: Bundle
+    twin: Bundle | None
+
+
+def _keep(run: Run, panel: Panel, pair: Pair, training: TrainingConfig, promoted: bool) -> Registered:
+    """Save a model and its twin, log what there is to know of it, and register both as one version."""
+    bundle, twin = pair
+    folder = bundle_folder(run.home, bundle.bundle_id)
+    bundle.save(folder)
+    log_fit(run, panel, bundle, device=training.device)
+    if twin is not None:
+        twin.save(bundle_folder(run.home, twin.bundle_id))
+    registered = register(run, bundle, folder, aliases=(CHAMPION,) if promoted else ())
+    if twin is not None:
+        run.client.set_model_version_tag(MODEL, registered.version, "twin_id", twin.bundle_id)
+    return registered
 
 
 def score_past(home: Home, job: TrainJob) -> BacktestReport:
@@ -197,20 +226,15 @@ def score_past(home: Home, job: TrainJob) -> BacktestReport:
     origins_of(panel, job.horizon, job.plan)
     tell_device(job.training.device)
     name = f"backtest {_day(panel.origin)} {panel.n_series:,} series"
-    with Run(home, name, tags={"job": "backtest"}) as run:
+    with Run(home, name, tags={"purpose": "backtest"}) as run:
         _log_setting(run, panel, job.horizon, job.training, job.plan)
-        return run_backtest(run, panel, job.horizon, job.plan, job.training)
+        report, _ = run_backtest(run, panel, job.horizon, job.plan, job.training)
+    return report
 
 
 def halved(training: TrainingConfig) -> TrainingConfig:
     """Half of the minutes, for a job that fits twice."""
     return training if training.minutes is None else replace(training, minutes=training.minutes / 2)
-
-
-def _fit_metrics(bundle: Bundle) -> dict[str, float]:
-    """What a fit measured out of sample on its way."""
-    facts = bundle.facts.items()
-    return {f"fit/{name.replace(' ', '_')}": value for name, value in facts if isinstance(value, float)}
 
 
 def _log_setting(
@@ -220,25 +244,6 @@ def _log_setting(
     model = model_config(panel, horizon, training)
     features = ", ".join(panel.known) or "none"
     run.parameters({"model": model, "training": training, "backtest": wanted, "known_features": features})
-
-
-def _log_backtest(run: Run, panel: Panel, report: BacktestReport, origin: int) -> None:
-    """Metrics, tables and pictures of a backtest; the fans are of its last origin."""
-    run.metrics({f"backtest/{name}": value for name, value in headline(report).items()})
-    run.table(report.table(), "backtest/by-slice")
-    run.table(report.by_step(), "backtest/by-step")
-    run.table(report.calibration(), "backtest/calibration")
-    known, truth_SH = panel.until(origin), scored(panel, origin, report.horizon)
-    rows = example_series(truth_SH, known)
-    run.picture(plot_fans(known, truth_SH, report.forecasts[MODEL_NAME], rows), "pictures/forecasts.png")
-    run.picture(
-        plot_calibration({name: one.pit for name, one in report.statistics.items()}),
-        "pictures/calibration.png",
-    )
-    pits = report.scenarios[MODEL_NAME].pits
-    run.picture(plot_level_calibration(pits), "pictures/calibration-by-level.png")
-    run.picture(plot_backtest(report), "pictures/backtest.png")
-    run.picture(plot_error_by_step(report), "pictures/error-by-step.png")
 
 
 def _day(time: np.datetime64) -> str:

@@ -23,9 +23,9 @@ from training.feed import Draw
 class SurgeModule(lightning.LightningModule):
     """Trains an ensemble on draws of a feed, its members in turn.
 
-    progress: the share of the budget spent, 0..1, which drives the learning rate: a warm-up, a plateau
-    until half of the budget, then a cosine to zero. `averaged` holds the exponential moving average of the
-    weights, which is the model.
+    progress: the share of the budget spent, 0..1, which drives the learning rate: a warm-up, a plateau for as
+    much of the budget as the configuration gives it, then a cosine to zero. `averaged` holds the exponential
+    moving average of the weights, which is the model.
     """
 
     def __init__(
@@ -63,8 +63,9 @@ class SurgeModule(lightning.LightningModule):
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
     def _rate(self, step: int) -> float:
-        fraction = self._progress()
-        cooled = 1.0 if fraction < 0.5 else 0.5 * (1 + math.cos(math.pi * min(2 * fraction - 1, 1)))
+        fraction, plateau = self._progress(), self._config.plateau
+        done = min((fraction - plateau) / max(1 - plateau, 1e-9), 1.0)
+        cooled = 1.0 if fraction < plateau else 0.5 * (1 + math.cos(math.pi * done))
         return min(1.0, (step + 1) / self._config.warmup_steps) * max(cooled, 1e-3)
 
     def on_train_batch_end(self, outputs: Any, batch: Draw, batch_idx: int) -> None:

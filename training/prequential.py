@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator
-from typing import Any, NamedTuple, cast
+from typing import Any, cast
 
 import lightning
 import numpy as np
@@ -22,14 +22,15 @@ from forecast.model.coupling import probability_integral_transform
 from forecast.model.ensemble import Ensemble
 from forecast.model.forecaster import score
 from forecast.model.tensors import PanelTensors
-from forecast.quantiles import DECILES, LEVELS
 from training.config import TrainingConfig
 from training.curriculum import Stage
 from training.divergence import LastGood, first_bad
 from training.feed import Draw, OriginFeed
 from training.module import SurgeModule
+from training.outcomes import ErrorSums, Outcome
 from training.records import EpochRecord
 from training.team import Team
+from training.usage import Usage
 
 Floats = NDArray[np.float32]
 SPARE = 1.25
@@ -114,6 +115,9 @@ class Prequential(lightning.Callback):
     The minutes hold the forecasts of these last origins too: by what the origins of the stage before took,
     the last stage ends earlier.
 
+    A first stage without a share of the budget trains nothing: the weights come trained, and are scored on
+    its origins, if any, as they came.
+
     In a team, each process scores its share of the series; templates are complete with the leader alone.
     """
 
@@ -141,6 +145,7 @@ class Prequential(lightning.Callback):
         self._rng = np.random.default_rng(training.seed)
         self._losses: list[torch.Tensor] = []
         self._since = time.monotonic()
+        self._usage = Usage()
         self._patience = Patience(training.patience)
         sample = self._rng.permutation(panel.n_series)[: training.validation_series]
         shared = np.sort(sample)[self._team.rank :: self._team.size]
@@ -155,14 +160,19 @@ class Prequential(lightning.Callback):
         self.out_of_sample: dict[str, float] = {}
 
     def on_train_start(self, trainer: lightning.Trainer, module: Any) -> None:
-        """Where no stage will be scored, a sample tells how long the last origins will take."""
-        if self._stages[0].origins or not self._recent:
-            return
-        began = time.monotonic()
-        for _ in self._forecasts(module, self._recent, self._sample):
-            pass
-        share = self._panel.n_series / self._team.size / max(len(self._sample), 1)
-        self._keep_time((time.monotonic() - began) * share, len(self._recent))
+        """Score weights that come trained; where no stage will be scored, see on a sample how long the last
+        origins will take."""
+        stage = self._stages[0]
+        if stage.share == 0 and stage.origins:
+            self._end_stage(module, stage)
+        elif stage.share == 0:
+            self._next_stage()
+        if not stage.origins and self._training.minutes is not None and self._recent:
+            began = time.monotonic()
+            for _ in self._forecasts(module, self._recent, self._sample):
+                pass
+            share = self._panel.n_series / self._team.size / max(len(self._sample), 1)
+            self._keep_time((time.monotonic() - began) * share, len(self._recent))
 
     def on_train_batch_end(
         self, trainer: lightning.Trainer, module: Any, outputs: Any, batch: Draw, batch_idx: int
@@ -187,16 +197,23 @@ class Prequential(lightning.Callback):
         if not over:
             return
         if stage.origins:
-            began = time.monotonic()
-            self._score_stage(module, stage)
-            self._stages.pop(0)
-            if not self._stages[0].origins:
-                self._keep_time(time.monotonic() - began, len(stage.origins))
-            self._feed.limit = self._stages[0].limit
-            self._since = time.monotonic()
+            self._end_stage(module, stage)
         else:
             self._score_recent(module)
             trainer.should_stop = True
+
+    def _end_stage(self, module: SurgeModule, stage: Stage) -> None:
+        """Score a stage out of sample, and go on to the next."""
+        began = time.monotonic()
+        self._score_stage(module, stage)
+        self._next_stage()
+        if not self._stages[0].origins:
+            self._keep_time(time.monotonic() - began, len(stage.origins))
+
+    def _next_stage(self) -> None:
+        self._stages.pop(0)
+        self._feed.limit = self._stages[0].limit
+        self._since = time.monotonic()
 
     def _give_up(self, module: SurgeModule) -> str:
         """Go back to the last good weights and say what happened, in the words of the process that it
@@ -218,7 +235,7 @@ class Prequential(lightning.Callback):
         rate = n_origins / max(time.monotonic() - self._since, 1e-9)
         validation: dict[str, float] = {}
         if stage.origins:
-            errors = _Errors()
+            errors = ErrorSums()
             for part in self._forecasts(module, stage.origins, self._sample):
                 errors.add(part)
             validation = errors.metrics(self._team)
@@ -234,6 +251,7 @@ class Prequential(lightning.Callback):
                     learning_rate=module.optimizers().param_groups[0]["lr"],  # type: ignore[union-attr]
                     origins_per_s=rate,
                     validation=validation,
+                    usage=self._usage.read(),
                 )
             )
         self._losses.clear()
@@ -242,7 +260,7 @@ class Prequential(lightning.Callback):
 
     def _forecasts(
         self, module: SurgeModule, origins: tuple[int, ...], series_S: torch.Tensor
-    ) -> Iterator[_Outcome]:
+    ) -> Iterator[Outcome]:
         """Forecasts from the origins, a patch apart, by the averaged weights, beside what came true."""
         network = cast(Ensemble, module.averaged.module)
         h = network.config.horizon
@@ -252,7 +270,7 @@ class Prequential(lightning.Callback):
         for part in score(network, self._tensors, origins[-1], len(origins), series_S):
             series_B = rows_S[part.rows]
             truth_BOH = truth_ST[series_B][:, steps_OH]
-            yield _Outcome(
+            yield Outcome(
                 part.rows,
                 truth_BOH,
                 np.zeros(truth_BOH.shape, np.bool_)
@@ -268,7 +286,7 @@ class Prequential(lightning.Callback):
         team, n = self._team, self._panel.n_series
         own_S = torch.arange(team.rank, n, team.size, device=self._sample.device)
         places_SOH = np.empty((len(own_S), len(stage.origins), h), np.float32)
-        errors = _Errors()
+        errors = ErrorSums()
         for part in self._forecasts(module, stage.origins, own_S):
             places_SOH[part.rows] = probability_integral_transform(
                 part.truth_BOH, part.quantiles_BOHQ, part.censored_BOH, self._rng
@@ -294,44 +312,3 @@ class Prequential(lightning.Callback):
             totals_2OH[0] += np.sum(part.truth_BOH, axis=0, where=part.counted_BOH, dtype=np.float64)
             totals_2OH[1] += np.sum(part.mean_BOH, axis=0, where=part.counted_BOH, dtype=np.float64)
         self.recent = team.total(totals_2OH)
-
-
-class _Outcome(NamedTuple):
-    """Forecasts of series `rows` at past origins, and what came true: demand (NaN: missing), cut by stock."""
-
-    rows: slice
-    truth_BOH: Floats
-    censored_BOH: NDArray[np.bool_]
-    mean_BOH: Floats
-    quantiles_BOHQ: Floats
-
-    @property
-    def counted_BOH(self) -> NDArray[np.bool_]:
-        """Where the truth is demand itself, not a bound."""
-        return np.isfinite(self.truth_BOH) & ~self.censored_BOH
-
-
-class _Errors:
-    """Sums of errors over batches, ratio metrics at the end."""
-
-    def __init__(self) -> None:
-        self.pinball = self.absolute = self.signed = self.demand = 0.0
-
-    def add(self, part: _Outcome) -> None:
-        """Add forecasts; only truth that counts is scored."""
-        counted = part.counted_BOH
-        y = part.truth_BOH[counted].astype(np.float64)
-        mean = part.mean_BOH[counted]
-        levels = np.asarray([LEVELS[i] for i in DECILES])
-        error = y[:, None] - part.quantiles_BOHQ[counted][:, DECILES]
-        self.pinball += float(np.maximum(levels * error, (levels - 1) * error).mean(1).sum())
-        self.signed += float((mean - y).sum())
-        self.absolute += float(np.abs(mean - y).sum())
-        self.demand += float(y.sum())
-
-    def metrics(self, team: Team) -> dict[str, float]:
-        """WQL over the deciles, WAPE of the mean, bias (share of demand), over what all processes added."""
-        sums = np.array([self.pinball, self.absolute, self.signed, self.demand])
-        pinball, absolute, signed, demand = team.total(sums).tolist()
-        total = max(demand, 1e-9)
-        return {"wql": 2 * pinball / total, "wape": absolute / total, "bias": signed / total}

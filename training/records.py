@@ -14,7 +14,8 @@ class EpochRecord:
     spent, 0..1.
     loss: mean training loss of the stretch. validation: metrics on origins that the weights have not been
     trained on;
-    empty in the final stage, which trains on everything.
+    empty in the final stage, which trains on everything. usage: what the stretch took of the machine (see
+    `training.usage`).
     """
 
     stage: str
@@ -26,3 +27,4 @@ class EpochRecord:
     learning_rate: float
     origins_per_s: float
     validation: Mapping[str, float] = field(default_factory=dict)
+    usage: Mapping[str, float] = field(default_factory=dict)

@@ -2,7 +2,8 @@
 
 Every sub-command is an entry point of the group `surgecast.commands`, every benchmark one of
 `surgecast.bench`. The object named is a `typer.Typer` (a group) or a plain function (a command). It is
-imported when asked for and not before, so that the program starts quickly.
+imported when asked for and not before, so that the program starts quickly. A room adds a command to another
+room's group NAME by an entry point of the group `surgecast.commands.NAME`.
 """
 
 from __future__ import annotations
@@ -23,6 +24,8 @@ from forecast.errors import SurgecastError
 
 INTERRUPTED = 130
 """Exit status after Ctrl-C: 128 and the number of SIGINT."""
+KEPT = 3
+"""Exit status of a retraining job that went well and kept the champion."""
 
 
 def _print_version(wanted: bool) -> None:
@@ -101,7 +104,8 @@ def _report(error: SurgecastError, *, debug: bool) -> int:
 
 
 def run(arguments: Sequence[str]) -> int:
-    """Run one command line and return the exit status: 0 good, 1 failed, 2 wrong usage, 130 interrupted.
+    """Run one command line and return the exit status: 0 good, 1 failed, 2 wrong usage, 3 champion kept,
+    130 interrupted.
 
     Expected errors, and what the system refuses, end as one line on stderr; an unexpected one passes through
     to the interpreter's hook.

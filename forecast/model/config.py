@@ -47,10 +47,26 @@ class ModelConfig:
     scenarios: int = 100
 
     @classmethod
-    def for_history(cls, period: Period, *, horizon: int, n_periods: int, members: int = 1) -> Self:
+    def for_history(
+        cls,
+        period: Period,
+        *,
+        horizon: int,
+        n_periods: int,
+        members: int = 1,
+        channels: int = 64,
+        hidden: int = 128,
+    ) -> Self:
         """As many origins in a window as a history of `n_periods` has, 40 at most."""
         n_patches = n_periods // PATCH[period]
-        return cls(period=period, horizon=horizon, origins=min(max(n_patches - 6, 4), 40), members=members)
+        return cls(
+            period=period,
+            horizon=horizon,
+            origins=min(max(n_patches - 6, 4), 40),
+            members=members,
+            channels=channels,
+            hidden=hidden,
+        )
 
     def __post_init__(self) -> None:
         if not 1 <= self.horizon <= 1024:

@@ -24,7 +24,7 @@ def borrowed_events(events: EventGrid, known: Sequence[str], n: int) -> Floats |
     pairs = [
         (e, known.index(channel))
         for e, name in enumerate(events.names)
-        if name not in known and (channel := _borrowed_channel(events, name)) in known
+        if name not in known and (channel := borrowed_channel(events, name)) in known
     ]
     if not pairs:
         return None
@@ -86,7 +86,7 @@ def without_model(panel: Panel, known: Sequence[str], horizon: int) -> tuple[str
     events = panel.events
     found = []
     for kind, phases in _unseen_phases(panel, known, horizon):
-        lacking = [phase for phase in phases if _borrowed_channel(events, f"{kind}/{phase}") not in known]
+        lacking = [phase for phase in phases if borrowed_channel(events, f"{kind}/{phase}") not in known]
         if kind in events.like and lacking:
             found.append(f"{kind} ({', '.join(lacking)}) like {events.like[kind]}")
     return tuple(found)
@@ -116,7 +116,9 @@ def _unseen_ahead(panel: Panel, known: Sequence[str], horizon: int) -> list[str]
     return [name for name, on in zip(panel.events.names, on_E, strict=True) if on and name not in known]
 
 
-def _borrowed_channel(events: EventGrid, name: str) -> str:
+def borrowed_channel(events: EventGrid, name: str) -> str:
+    """The channel that a channel is like by what the calendar says of its kind; of no kind where it says
+    nothing."""
     kind, _, phase = name.partition("/")
     return f"{events.like.get(kind, '')}/{phase}"
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ from forecast.home import Home
 from serving.access.limits import Quota
 from serving.access.tls import TlsFiles
 from serving.access.tokens import Role, Token, find_token, read_tokens
+from serving.addresses import is_loopback
 
 log = logging.getLogger("surgecast.serving")
 
@@ -39,14 +39,6 @@ class AccessConfig:
                 f"host: expected a loopback address, or TLS (tls_cert and tls_key in [serve]), found {host}:"
                 " calls would be neither encrypted nor authenticated (--insecure serves there all the same)"
             )
-
-
-def is_loopback(host: str) -> bool:
-    """Whether only this machine reaches an address."""
-    try:
-        return ipaddress.ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 @dataclass(frozen=True)

@@ -39,12 +39,12 @@ class ModelAnswers:
         request = parse(model_pb2.ListModelsRequest, content)
         size = check_page_size(request.page_size)
         serving = self.store.current.snapshot.manifest.id
-        manifests = _manifests(self.store.home)
+        manifests = list_manifests(self.store.home)
         stamp = hashlib.sha256("\n".join(m.id for m in manifests).encode()).hexdigest()[:16]
         first = page_start(request.page_token, stamp, len(manifests))
         page = manifests[first : first + size]
         return model_pb2.ListModelsResponse(
-            models=[_described(manifest, serving) for manifest in page],
+            models=[described(manifest, serving) for manifest in page],
             next_page_token=next_token(stamp, first + size, len(manifests)),
         ).SerializeToString()
 
@@ -72,7 +72,7 @@ class ModelAnswers:
         return self.store.current.describe(self.store.refused)
 
 
-def _manifests(home: Home) -> list[Manifest]:
+def list_manifests(home: Home) -> list[Manifest]:
     """The snapshots of a home that can be read, the newest first; a damaged one could not serve."""
     found = []
     for folder in home.snapshots_dir.glob("[!.]*"):
@@ -83,7 +83,8 @@ def _manifests(home: Home) -> list[Manifest]:
     return sorted(found, key=lambda manifest: (manifest.created, manifest.id), reverse=True)
 
 
-def _described(manifest: Manifest, serving: str) -> model_pb2.PublishedModel:
+def described(manifest: Manifest, serving: str) -> model_pb2.PublishedModel:
+    """A snapshot as it is listed; `serving` is the one that serves."""
     return model_pb2.PublishedModel(
         snapshot_id=manifest.id,
         model_version=manifest.model_version,

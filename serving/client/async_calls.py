@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 
@@ -12,14 +12,15 @@ from surgecast.v1 import forecast_pb2 as pb
 
 from forecast.errors import UsageError
 from serving.client.arrow import Export, read_export
-from serving.client.connection import OPTIONS, Connection
+from serving.client.channel import Channel
+from serving.client.connection import Connection
 from serving.client.questions import Page, Question
 from serving.errors import from_call
 
 A = TypeVar("A")
 
 
-class AsyncCalls:
+class AsyncCalls(Channel):
     """A channel to a server and the calls on it, all in the event loop that it was made in."""
 
     def __init__(self, connection: Connection) -> None:
@@ -29,14 +30,7 @@ class AsyncCalls:
             raise UsageError(
                 "AsyncClient: expected to be made in a running event loop, found none"
             ) from error
-        self._connection = connection
-        self._metadata = connection.metadata()
-        credentials = connection.credentials()
-        if credentials is None:
-            self._channel = grpc.aio.insecure_channel(connection.address, OPTIONS)
-        else:
-            self._channel = grpc.aio.secure_channel(connection.address, credentials, OPTIONS)
-        self._methods: dict[str, Callable[..., Any]] = {}
+        super().__init__(connection, grpc.aio.insecure_channel, grpc.aio.secure_channel)
 
     async def close(self) -> None:
         """End the connection."""
@@ -98,8 +92,3 @@ class AsyncCalls:
                 piece = asyncio.run_coroutine_threadsafe(call.read(), self._loop).result()
             except grpc.RpcError as error:
                 raise from_call(error, self._connection.address) from error
-
-    def _method(self, path: str, make: Callable[[str], Callable[..., Any]]) -> Callable[..., Any]:
-        if path not in self._methods:
-            self._methods[path] = make(path)
-        return self._methods[path]

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Self
 from serving.client import questions
 from serving.client.arrow import TIMEOUT_S, check_path, export_frame, write_export
 from serving.client.async_calls import AsyncCalls
-from serving.client.connection import Connection
+from serving.client.channel import Connected
 from serving.client.types import (
     ALL,
     AggregateForecast,
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 
-class AsyncClient:
+class AsyncClient(Connected):
     """A connection to a server, used in the event loop that it was made in; close it or use it in an `async
     with`.
 
@@ -44,26 +44,8 @@ class AsyncClient:
     asynchronous iterator. Arrow batches are decoded and files are written in threads of their own.
     """
 
-    def __init__(
-        self,
-        address: str = "127.0.0.1:50051",
-        *,
-        timeout_s: float = 10.0,
-        token: str | None = None,
-        ca: str | Path | None = None,
-        cert: str | Path | None = None,
-        key: str | Path | None = None,
-        insecure: bool = False,
-    ) -> None:
-        self.connection = Connection(
-            address=address, timeout_s=timeout_s, token=token, ca=ca, cert=cert, key=key, insecure=insecure
-        )
+    def _open(self) -> None:
         self._calls = AsyncCalls(self.connection)
-
-    @property
-    def address(self) -> str:
-        """HOST:PORT of the server."""
-        return self.connection.address
 
     async def __aenter__(self) -> Self:
         return self

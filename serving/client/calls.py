@@ -3,34 +3,28 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import chain
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import grpc
 from surgecast.v1 import forecast_pb2 as pb
 
 from serving.client.arrow import Export, read_export
-from serving.client.connection import OPTIONS, Connection
+from serving.client.channel import Channel
+from serving.client.connection import Connection
 from serving.client.questions import Page, Question
 from serving.errors import from_call
 
 A = TypeVar("A")
 
 
-class Calls:
+class Calls(Channel):
     """A channel to a server and the calls on it; from several threads, too."""
 
     def __init__(self, connection: Connection) -> None:
-        self._connection = connection
-        self._metadata = connection.metadata()
-        credentials = connection.credentials()
-        if credentials is None:
-            self._channel = grpc.insecure_channel(connection.address, OPTIONS)
-        else:
-            self._channel = grpc.secure_channel(connection.address, credentials, OPTIONS)
-        self._methods: dict[str, Callable[..., Any]] = {}
+        super().__init__(connection, grpc.insecure_channel, grpc.secure_channel)
 
     def close(self) -> None:
         """End the connection."""
@@ -83,8 +77,3 @@ class Calls:
             yield from call
         except grpc.RpcError as error:
             raise from_call(error, self._connection.address) from error
-
-    def _method(self, path: str, make: Callable[[str], Callable[..., Any]]) -> Callable[..., Any]:
-        if path not in self._methods:
-            self._methods[path] = make(path)
-        return self._methods[path]

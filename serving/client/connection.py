@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import json
 import os
 import random
@@ -14,6 +13,7 @@ from typing import Final
 import grpc
 
 from forecast.errors import InputError, UsageError
+from serving.addresses import is_loopback
 from serving.errors import RETRIED, from_call, retry_delay
 
 TOKEN_VARIABLE: Final = "SURGECAST_TOKEN"
@@ -135,14 +135,6 @@ class Connection:
     def patience(self, timeout_s: float | None) -> Patience:
         """That of a call with its own deadline, or with the one of all calls."""
         return Patience(self.address, self.timeout_s if timeout_s is None else timeout_s)
-
-
-def is_loopback(host: str) -> bool:
-    """Whether a host is this machine, as far as its name tells."""
-    try:
-        return ipaddress.ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 def _content(path: str | Path | None) -> bytes | None:

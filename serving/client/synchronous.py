@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Self
 from serving.client import questions
 from serving.client.arrow import TIMEOUT_S, check_path, export_frame, write_export
 from serving.client.calls import Calls
-from serving.client.connection import Connection
+from serving.client.channel import Connected
 from serving.client.types import (
     ALL,
     AggregateForecast,
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 
-class Client:
+class Client(Connected):
     """A connection to a server; close it or use it in a `with`. All methods may be called from several
     threads.
 
@@ -51,26 +51,8 @@ class Client:
     environment (SURGECAST_TOKEN).
     """
 
-    def __init__(
-        self,
-        address: str = "127.0.0.1:50051",
-        *,
-        timeout_s: float = 10.0,
-        token: str | None = None,
-        ca: str | Path | None = None,
-        cert: str | Path | None = None,
-        key: str | Path | None = None,
-        insecure: bool = False,
-    ) -> None:
-        self.connection = Connection(
-            address=address, timeout_s=timeout_s, token=token, ca=ca, cert=cert, key=key, insecure=insecure
-        )
+    def _open(self) -> None:
         self._calls = Calls(self.connection)
-
-    @property
-    def address(self) -> str:
-        """HOST:PORT of the server."""
-        return self.connection.address
 
     def __enter__(self) -> Self:
         return self

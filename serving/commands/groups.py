@@ -101,6 +101,7 @@ def surges(
     cert: CertOption = None,
     key: KeyOption = None,
     insecure: InsecureOption = False,
+    png: PngOption = None,
     home: HomeOption = DEFAULT_HOME,
     as_json: JsonOption = False,
 ) -> None:
@@ -110,6 +111,7 @@ def surges(
     from forecast.cli.output import print_json, say
     from serving.group_report import print_surges, surges_dict
 
+    check_png(png)
     first, last = day_range(start, end)
     wanted = series_filter(item, location, platform, where)
     with connect(home, address, token_file, ca, cert, key, insecure=insecure) as client:
@@ -125,7 +127,14 @@ def surges(
         rows = list(islice(found, limit))
     if not rows:
         say(f"no surge above {multiple:g} times the base with a probability of {probability:g}")
+    elif png is not None:
+        from serving.surge_picture import save_surges
+
+        about = f"demand above {multiple:g} x base with a probability of {probability:g}"
+        complete = save_surges(rows, about, png)
     if as_json:
         print_json(surges_dict(rows, by or ()))
     else:
         print_surges(rows, by or (), multiple)
+    if png is not None and rows:
+        tell_picture(png, complete=complete)

@@ -34,6 +34,16 @@ AddressOption = Annotated[
         rich_help_panel=PANEL,
     ),
 ]
+ServerOption = Annotated[
+    str | None,
+    typer.Option(
+        "--address",
+        callback=_quiet_grpc,
+        metavar="HOST:PORT",
+        help="Server that does it; without, it is done in the home, be a server running or not.",
+        rich_help_panel=PANEL,
+    ),
+]
 TokenFileOption = Annotated[
     Path | None,
     typer.Option(
@@ -183,8 +193,10 @@ def tell_picture(png: Path, *, complete: bool) -> None:
 
 def _served(settings: ServeSettings) -> str:
     """Where a server of these settings is reached from its own machine."""
-    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(settings.host.strip("[]"), settings.host.strip("[]"))
-    return f"[{host}]:{settings.port}" if ":" in host else f"{host}:{settings.port}"
+    from serving.addresses import join_address
+
+    host = settings.host.strip("[]")
+    return join_address({"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host), settings.port)
 
 
 def _in_home(home: Path, name: str) -> Path | None:

@@ -1,4 +1,4 @@
-"""`surgecast status` and `surgecast rollback`."""
+"""`surgecast status`, `snapshots`, `reload` and `rollback`."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from forecast.cli.options import DEFAULT_HOME, HomeOption, JsonOption
+from forecast.errors import UsageError
 from forecast.home import Home
 from serving.commands.options import (
     AddressOption,
@@ -14,13 +15,18 @@ from serving.commands.options import (
     CertOption,
     InsecureOption,
     KeyOption,
+    ServerOption,
     TokenFileOption,
     connect,
 )
 
 if TYPE_CHECKING:
     from forecast.cli.output import Cell
+    from serving.client import PublishedModel, ServingModel
     from serving.operation.status import Status
+
+CHANGE_S = 60.0
+"""Seconds that a change may take: a snapshot is read from end to end before it serves."""
 
 
 def status(
@@ -56,16 +62,75 @@ def status(
     raise typer.Exit(0 if found.healthy else 1)
 
 
+def snapshots(
+    address: ServerOption = None,
+    token_file: TokenFileOption = None,
+    ca: CaOption = None,
+    cert: CertOption = None,
+    key: KeyOption = None,
+    insecure: InsecureOption = False,
+    home: HomeOption = DEFAULT_HOME,
+    as_json: JsonOption = False,
+) -> None:
+    """List the snapshots that a server, or servers of the home, could serve, the newest first."""
+    from dataclasses import asdict
+
+    from forecast.cli.output import print_json
+    from serving.operation.snapshots import of_home
+
+    if _asks_server(address, token_file, ca, cert, key, insecure):
+        with connect(home, address, token_file, ca, cert, key, insecure=insecure) as client:
+            found = list(client.list_models())
+    else:
+        found = of_home(Home(home))
+    if as_json:
+        print_json({"snapshots": [asdict(one) for one in found]})
+    else:
+        _print_snapshots(found)
+
+
+def reload(
+    address: AddressOption = None,
+    token_file: TokenFileOption = None,
+    ca: CaOption = None,
+    cert: CertOption = None,
+    key: KeyOption = None,
+    insecure: InsecureOption = False,
+    home: HomeOption = DEFAULT_HOME,
+    as_json: JsonOption = False,
+) -> None:
+    """Have a server look at once at what is published; exit status 1 when it refuses that."""
+    with connect(home, address, token_file, ca, cert, key, insecure=insecure) as client:
+        serving = client.reload(timeout_s=CHANGE_S)
+        _tell(serving, f"{serving.source.snapshot} serves at {client.address}", as_json=as_json)
+    raise typer.Exit(1 if serving.refused else 0)
+
+
 def rollback(
     reason: Annotated[str, typer.Option(help="Why, for the record.")],
     to: Annotated[
         str | None,
         typer.Option(metavar="SNAPSHOT", help="Snapshot to serve again; the former one by default."),
     ] = None,
+    address: ServerOption = None,
+    token_file: TokenFileOption = None,
+    ca: CaOption = None,
+    cert: CertOption = None,
+    key: KeyOption = None,
+    insecure: InsecureOption = False,
     home: HomeOption = DEFAULT_HOME,
     as_json: JsonOption = False,
 ) -> None:
-    """Go back to the snapshot that served before; servers of this home follow within a second."""
+    """Go back to the snapshot that served before; servers of the home follow within a second."""
+    if _asks_server(address, token_file, ca, cert, key, insecure):
+        with connect(home, address, token_file, ca, cert, key, insecure=insecure) as client:
+            serving = client.rollback(reason, snapshot=to or "", timeout_s=CHANGE_S)
+            _tell(serving, f"{serving.source.snapshot} serves again at {client.address}", as_json=as_json)
+    else:
+        _roll_back_home(Home(home), to, reason, as_json=as_json)
+
+
+def _roll_back_home(home: Home, to: str | None, reason: str, *, as_json: bool) -> None:
     import getpass
     from dataclasses import asdict
 
@@ -74,16 +139,50 @@ def rollback(
     from serving.operation.selfcheck import check_answers
     from serving.store import SnapshotStore
 
-    store = SnapshotStore(Home(home), checks=(check_answers,))
+    store = SnapshotStore(home, checks=(check_answers,))
     try:
         who = getpass.getuser()
     except (KeyError, OSError):  # a user without a name, as in some containers
         who = "unknown"
-    record = roll_back(Home(home), to, who=who, why=reason, check=store.open)
+    record = roll_back(home, to, who=who, why=reason, check=store.open)
     if as_json:
         print_json(asdict(record))
     else:
         typer.echo(f"{record.snapshot} is published again instead of {record.former or 'a damaged pointer'}")
+
+
+def _asks_server(address: str | None, *options: object) -> bool:
+    """Whether a server is asked; UsageError for options of a connection without one."""
+    if address is None and any(options):
+        raise UsageError("connection: expected --address with its options, found them without")
+    return address is not None
+
+
+def _tell(serving: ServingModel, text: str, *, as_json: bool) -> None:
+    from forecast.cli.output import print_json, say
+    from serving.report import source_dict
+
+    if as_json:
+        print_json(source_dict(serving.source) | {"refused": serving.refused or None})
+        return
+    typer.echo(text)
+    if serving.refused:
+        say(f"refused: {serving.refused}")
+
+
+def _print_snapshots(found: list[PublishedModel]) -> None:
+    from forecast.cli.output import print_table, say
+    from serving.report import time_text
+
+    columns = ("snapshot", "model version", "forecast from", "series", "written (UTC)", "serves")
+    rows = [
+        (m.snapshot, m.model_version, time_text(m.origin), m.n_series, time_text(m.created), m.serving)
+        for m in found
+    ]
+    if rows:
+        print_table(columns, rows)
+    else:
+        say("no snapshot: surgecast publish makes one")
 
 
 def _print_status(found: Status) -> None:

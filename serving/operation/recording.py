@@ -8,7 +8,7 @@ import re
 from collections.abc import Callable, Iterator
 from itertools import count
 from time import perf_counter
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import grpc
 
@@ -16,6 +16,10 @@ from forecast.errors import SurgecastError
 from serving.errors import to_status
 from serving.operation.logs import LineBudget
 from serving.operation.metrics import CODES, MethodCells, Tally, method_names
+from serving.operation.tracing import Tracing
+
+if TYPE_CHECKING:
+    from opentelemetry.trace import Span
 
 log = logging.getLogger("surgecast.calls")
 
@@ -34,11 +38,16 @@ Handler = Callable[[Any, grpc.ServicerContext], Any]
 
 
 class RecordingInterceptor(grpc.ServerInterceptor):  # type: ignore[misc]  # grpc has no types
-    """Records the calls of our own services. It stands behind the gate, which tells it of its refusals."""
+    """Records the calls of our own services. It stands behind the gate, which tells it of its refusals: they
+    are counted, not traced.
+    """
 
-    def __init__(self, tally: Tally, budget: LineBudget | None = None) -> None:
+    def __init__(
+        self, tally: Tally, budget: LineBudget | None = None, tracing: Tracing | None = None
+    ) -> None:
         self._tally = tally
         self._budget = budget or LineBudget()
+        self._tracing = tracing
         self._methods = {PACKAGE + name: MethodCells.of(name) for name in method_names()}
         self._prefix = os.urandom(5).hex()
         self._numbers = count()
@@ -73,14 +82,19 @@ class RecordingInterceptor(grpc.ServerInterceptor):  # type: ignore[misc]  # grp
             self._tally.begin(cells)
             self._tally.end(cells, to_status(error).code, 0.0, 0.0)
 
-    def begin(self, call: _Call) -> None:
+    def begin(self, call: _Call, context: grpc.ServicerContext) -> None:
         """A call has got its thread."""
         self._tally.begin(call.cells)
+        if self._tracing is not None:
+            path = PACKAGE + call.cells.name
+            call.span = self._tracing.begin(path, call.request_id, call.arrived, context)
 
     def end(self, call: _Call, context: grpc.ServicerContext, code: int, began: float, *, slow: bool) -> None:
         """A call has ended; `slow` says whether its time may be complained of."""
         seconds = perf_counter() - call.arrived
         self._tally.end(call.cells, code, seconds, began - call.arrived)
+        if self._tracing is not None and call.span is not None:
+            self._tracing.end(call.span, CODES[code])
         if code or (slow and seconds > SLOW_S):
             self._write(call, context, code, seconds)
 
@@ -116,7 +130,7 @@ class RecordingInterceptor(grpc.ServerInterceptor):  # type: ignore[misc]  # grp
 class _Call:
     """One call under way."""
 
-    __slots__ = ("_recorder", "arrived", "cells", "request_id")
+    __slots__ = ("_recorder", "arrived", "cells", "request_id", "span")
 
     def __init__(
         self, recorder: RecordingInterceptor, cells: MethodCells, arrived: float, request_id: str
@@ -125,23 +139,19 @@ class _Call:
         self.cells = cells
         self.arrived = arrived
         self.request_id = request_id
+        self.span: Span | None = None
 
     def answering(self, answer: Handler) -> Handler:
         """The handler of a single answer."""
 
         def answer_recorded(request: Any, context: grpc.ServicerContext) -> Any:
-            began = perf_counter()
-            recorder = self._recorder
-            recorder.begin(self)
-            context.set_trailing_metadata(((REQUEST_ID, self.request_id),))
+            began = self._begin(context)
             code = _UNKNOWN
             try:
                 reply = answer(request, context)
                 code = 0 if context.is_active() else _CANCELLED
             finally:
-                if code:
-                    self._identify(context)
-                recorder.end(self, context, _final(code, context), began, slow=True)
+                self._end(context, code, began, slow=True)
             return reply
 
         return answer_recorded
@@ -150,10 +160,7 @@ class _Call:
         """The handler of a stream of pieces; one whose reader went away was cancelled."""
 
         def pieces_recorded(request: Any, context: grpc.ServicerContext) -> Iterator[Any]:
-            began = perf_counter()
-            recorder = self._recorder
-            recorder.begin(self)
-            context.set_trailing_metadata(((REQUEST_ID, self.request_id),))
+            began = self._begin(context)
             code = _UNKNOWN
             try:
                 yield from stream(request, context)
@@ -162,11 +169,20 @@ class _Call:
                 code = _CANCELLED
                 raise
             finally:
-                if code:
-                    self._identify(context)
-                recorder.end(self, context, _final(code, context), began, slow=False)
+                self._end(context, code, began, slow=False)
 
         return pieces_recorded
+
+    def _begin(self, context: grpc.ServicerContext) -> float:
+        began = perf_counter()
+        self._recorder.begin(self, context)
+        context.set_trailing_metadata(((REQUEST_ID, self.request_id),))
+        return began
+
+    def _end(self, context: grpc.ServicerContext, code: int, began: float, *, slow: bool) -> None:
+        if code:
+            self._identify(context)
+        self._recorder.end(self, context, _final(code, context), began, slow=slow)
 
     def _identify(self, context: grpc.ServicerContext) -> None:
         """Give the caller the request id; after a refusal too, which replaces trailing metadata."""

@@ -14,6 +14,7 @@ from time import monotonic
 from typing import Final
 
 from forecast.home import Home
+from serving.addresses import join_address
 from serving.operation.child import Child
 from serving.operation.config import OperationConfig
 from serving.operation.exposition import Exposition, exposed
@@ -21,7 +22,7 @@ from serving.operation.logs import configure
 from serving.operation.metrics import Tally
 from serving.operation.signals import INTERRUPTED, STOPPING, Signals, caught
 from serving.operation.state import Ready, ServingState
-from serving.server import ServerConfig, join_address, take_port
+from serving.server import ServerConfig, take_port
 
 log = logging.getLogger("surgecast.serving")
 

@@ -53,13 +53,13 @@ def work(order: Order, report: int) -> int:
             os.write(report, line.encode() + b"\n")
 
     with caught(*STOPPING) as signals:
-        server = Server(
-            Home(order.home),
-            order.config,
-            Tally(order.tally),
-            changed=lambda: tell(server.state.to_json()),
-        )
         try:
+            server = Server(
+                Home(order.home),
+                order.config,
+                Tally(order.tally),
+                changed=lambda: tell(server.state.to_json()),
+            )
             server.start()
         except (SurgecastError, OSError) as error:
             status = error.exit_status if isinstance(error, SurgecastError) else 1

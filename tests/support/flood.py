@@ -25,14 +25,12 @@ def open_channel(address: str) -> Any:
 class Flood:
     """Calls `path` with `content`, `rate` times a second, from entering to leaving a `with`.
 
-    codes: how often each code came back. unexplained: RESOURCE_EXHAUSTED without RetryInfo. unsent: calls
-    that were due while `MOST_AT_ONCE` were out.
+    codes: how often each code came back. unexplained: RESOURCE_EXHAUSTED without RetryInfo.
     """
 
     def __init__(self, address: str, path: str, content: bytes, rate: float) -> None:
         self.codes: Counter[str] = Counter()
         self.unexplained = 0
-        self.unsent = 0
         self._content = content
         self._rate = rate
         self._channels = [open_channel(address) for _ in range(CONNECTIONS)]
@@ -63,7 +61,6 @@ class Flood:
             due = int((time.perf_counter() - started) * self._rate)
             for _ in range(due - sent):
                 if self._out >= MOST_AT_ONCE:
-                    self.unsent += 1
                     continue
                 with self._lock:
                     self._out += 1

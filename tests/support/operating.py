@@ -88,16 +88,8 @@ class Load:
     mixed: answers whose numbers are not those of the snapshot that they name.
     """
 
-    def __init__(
-        self,
-        address: str,
-        means: dict[str, np.ndarray],
-        *,
-        n_threads: int = 2,
-        key: dict[str, str] | None = None,
-    ) -> None:
+    def __init__(self, address: str, means: dict[str, np.ndarray], *, n_threads: int = 2) -> None:
         self.means = means
-        self._key = key or KEY
         self.served: Counter[str] = Counter()
         self.failed: list[str] = []
         self.mixed: list[str] = []
@@ -120,7 +112,7 @@ class Load:
         return sum(self.served.values())
 
     def _ask(self) -> None:
-        request = pb.GetForecastRequest(key=pb.SeriesKey(**self._key)).SerializeToString()
+        request = pb.GetForecastRequest(key=pb.SeriesKey(**KEY)).SerializeToString()
         options = (
             ("grpc.service_config", RETRY),
             ("grpc.use_local_subchannel_pool", 1),

@@ -108,7 +108,7 @@ class Ledger:
         """The job is at work, again. promote_anyway: a reason to promote that came with this run or is
         empty; one that came before stays."""
         self._content["promote_anyway"] = promote_anyway or self.fact("promote_anyway")
-        self._content.update(status="running", reason="", ended=None, runs=self.runs + 1)
+        self._content.update(status="running", reason="", ended=None, runs=self.runs + 1, told=False)
         self._write()
 
     def start(self, step: str) -> None:
@@ -125,6 +125,16 @@ class Ledger:
     def end(self, status: Status, reason: str) -> None:
         """The job is over, or has failed."""
         self._content.update(status=status, reason=reason, ended=_now())
+        self._write()
+
+    @property
+    def untold(self) -> bool:
+        """Whether the job is over and MLflow was not told yet."""
+        return self.status in ("promoted", "kept") and not self._content.get("told", False)
+
+    def told(self) -> None:
+        """MLflow knows how the job ended."""
+        self._content["told"] = True
         self._write()
 
     def facts(self) -> Mapping[str, object]:

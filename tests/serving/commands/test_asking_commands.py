@@ -1,6 +1,7 @@
 """What planners' commands ask, print and draw."""
 
 import json
+import re
 
 import polars as pl
 import pytest
@@ -8,6 +9,8 @@ from planner_server import seconds
 from surgecast.v1 import forecast_pb2 as pb
 
 from forecast.cli.main import run
+from serving.client import Client
+from serving.surge_picture import save_surges
 
 KEY = ("--item", "i", "--location", "L", "--platform", "P")
 
@@ -77,6 +80,23 @@ def test_surges_as_json(ask_json, planner):
     assert answer["snapshot"] == "snap-1"
 
 
+@pytest.mark.parametrize("by", [[], ["--by", "location"]], ids=["series", "groups"])
+def test_surges_draw_a_picture(ask, tmp_path, by):
+    picture = tmp_path / "surges.png"
+    ask("surges", *by, "--png", picture)
+    assert picture.read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_picture_of_surges_names_what_when_why_and_how_much(address, tmp_path):
+    with Client(address) as client:
+        surges = list(client.surges())
+    save_surges(surges, "demand above 2 x base", tmp_path / "surges.svg")  # which says its texts in comments
+    texts = re.findall("<!-- (.*) -->", (tmp_path / "surges.svg").read_text())
+    assert {"i0 · L · P", "i4 · L · P", "+100", "+96", "no event", "Singles' Day 2026"} <= set(texts)
+    assert "Singles' Day 2026 · Tue 2026-11-03 · peak 30 (15 x base) · 90%" in texts
+    assert "demand above 2 x base     origin 2026-11-01, model 3, snapshot snap-1" in texts
+
+
 def test_what_if_asks_for_the_changes_named(ask, planner):
     out = ask(
         "what-if", *KEY, "--multiply", "discount=0.8", "--set", "price=3.5@2026-11-09..2026-11-11",
@@ -133,6 +153,7 @@ def test_export_writes_a_file(ask, ask_json, planner, tmp_path):
         (["aggregate", "--from", "2026-11-04", "--to", "2026-11-02"], 2, "expected 2026-11-04 or later"),
         (["aggregate", "--png", "groups.pdf"], 2, "ending in .png"),
         (["surges", "--probability", "1.5"], 2, "--probability"),
+        (["surges", "--png", "surges.jpg"], 2, "ending in .png"),
         (["what-if", *KEY], 2, "expected --set, --multiply, --move or --strength, found none"),
         (["what-if", *KEY, "--set", "price"], 2, "--set: expected NAME=VALUE[@DAY[..DAY]], found 'price'"),
         (["what-if", *KEY, "--set", "price=cheap"], 2, "--set: expected a number, found 'cheap'"),

@@ -42,6 +42,11 @@ def test_the_strongest_surge_comes_first(ask_server):
     assert extra == sorted(extra, reverse=True)
 
 
+def test_where_nothing_surges_nothing_is_drawn(ask_server, tmp_path):
+    assert ask_server("surges", "--multiple", "1000000", "--png", tmp_path / "none.png")["surges"] == []
+    assert list(tmp_path.iterdir()) == []
+
+
 @pytest.mark.parametrize("suffix", [".parquet", ".arrow", ".csv"])
 def test_exports_hold_the_forecasts(ask_server, publication, tmp_path, suffix):
     path = tmp_path / f"all{suffix}"

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import grpc
 import pytest
+from access import Authority
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from operating import KEY, ROW, Load, metric, read_metrics, until
 
@@ -169,3 +170,13 @@ def test_nothing_to_serve_ends_with_one_line(own_home):
     nothing = serve(own_home, "--port", "0")
     assert nothing.returncode == 1
     assert "surgecast publish" in nothing.stderr.splitlines()[-1]
+
+
+def test_a_server_that_may_not_listen_says_why(own_home, publish_to, tmp_path):
+    publish_to(0)
+    cert, key = Authority(tmp_path, "authority").issue("server")
+    own_home.settings_file.write_text(f'[serve]\ntls_cert = "{cert}"\ntls_key = "{key}"\n')
+    refused = serve(own_home, "--port", "0", "--host", "0.0.0.0")
+    assert refused.returncode == 2
+    assert "surgecast tokens add" in refused.stderr.splitlines()[-1]
+    assert "Traceback" not in refused.stderr
