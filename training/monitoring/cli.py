@@ -25,7 +25,10 @@ def monitor(
         typer.Option(help="A second table: by segment, platform, week of the horizon or event."),
     ] = None,
     check: Annotated[
-        bool, typer.Option("--check", help="Exit with status 1 where a threshold of [monitor] is crossed.")
+        bool,
+        typer.Option(
+            "--check", help="Exit with status 1 where a threshold of the settings (monitor) is crossed."
+        ),
     ] = False,
     retrain: Annotated[
         bool,

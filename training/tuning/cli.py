@@ -22,7 +22,7 @@ def tune(
     trials: Annotated[int | None, typer.Option(min=1, help="Configurations to try at most.")] = None,
     minutes: Annotated[float | None, typer.Option(help="Minutes of the whole search at most.")] = None,
     trial_minutes: Annotated[
-        float | None, typer.Option(help="Minutes of a trial's fit; those of [training].")
+        float | None, typer.Option(help="Minutes of a trial's fit; the settings'.")
     ] = None,
     trial_steps: Annotated[
         int | None, typer.Option(min=1, help="Optimiser steps of a trial's fit at most.")
@@ -33,7 +33,7 @@ def tune(
     search: Annotated[
         list[str] | None,
         typer.Option(
-            metavar="KEY", help="A key of [training] to search; may be given again. All that can be."
+            metavar="KEY", help="A setting of the training to search; may be given again. All that can be."
         ),
     ] = None,
     out: Annotated[
