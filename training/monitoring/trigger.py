@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final, Literal
 
+from forecast.cli.main import KEPT
 from forecast.cli.output import say
 from forecast.cli.processes import started
 from forecast.home import Home
@@ -17,7 +18,7 @@ from forecast.snapshot.folders import locked
 from forecast.snapshot.pointer import replace_file
 from training.monitoring.judge import CHECKS
 from training.monitoring.rounds import Round
-from training.scheduling.child import BUSY, KEPT, PROGRAM
+from training.scheduling.child import BUSY, PROGRAM
 
 FORMAT: Final = 1
 Status = Literal["done", "kept", "failed", "busy", "remembered"]

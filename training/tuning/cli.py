@@ -103,7 +103,8 @@ def _print(found: Tuned, out: Path) -> None:
     pruned = sum(row["state"] == "pruned" for row in rows)
     typer.echo(
         f"best: trial {found.best.number} of {len(rows)} ({pruned} pruned), WQL {found.best.value:.4g}"
-        f" (settings before: {_number(trial_row(found.trials[0])['wql'])}, seasonal naive: {found.naive:.4g}): {out}"
+        f" (settings before: {_number(trial_row(found.trials[0])['wql'])},"
+        f" seasonal naive: {found.naive:.4g}): {out}"
     )
 
 
