@@ -33,7 +33,7 @@ MULTIPLE: Final = 5
 """Greatest common divisor of the counts of a day that tells of another unit, if it was 1 before."""
 SELLERS: Final = 5
 """Series that must have sold for that on a day that is unusual anyway."""
-CHANCE: Final = 1e-8
+CHANCE: Final = 1e-6
 """Chance of such counts, taken as independent, that is believed even where an event explains the demand."""
 WEEKDAYS: Final = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
 
