@@ -2,28 +2,23 @@
 
 from __future__ import annotations
 
-import sys
 from dataclasses import replace
 from datetime import date
 from pathlib import Path
 
 import numpy as np
 import polars as pl
-import typer
 from panels import random_forecasts
-from typer.main import get_command
 
 from forecast.cli.main import run
 from forecast.demand.events.calendars import load_events
 from forecast.demand.panel import Panel
 from forecast.demand.panel_build import load_panel
 from forecast.demand.simulate import SimulationConfig, simulate, write_table
-from forecast.errors import SurgecastError
 from forecast.forecasts import Forecasts
 from forecast.home import Home
 from forecast.settings import load_settings
 from forecast.snapshot import move_pointer, write_snapshot
-from training.monitoring.cli import monitor as monitor_command
 
 START = date(2023, 8, 1)
 HORIZON = 14
@@ -108,11 +103,4 @@ def make_monitored(root: Path) -> tuple[Home, pl.DataFrame, str, str]:
 
 def monitor(home: Home, *arguments: str) -> int:
     """The exit status of `surgecast monitor` with these arguments."""
-    app = typer.Typer()
-    app.command()(monitor_command)
-    try:
-        result = get_command(app).main(["--home", str(home.root), *arguments], standalone_mode=False)
-    except SurgecastError as error:
-        sys.stderr.write(f"error: {error}\n")
-        return error.exit_status
-    return int(result or 0)
+    return run(["monitor", "--home", str(home.root), *arguments])

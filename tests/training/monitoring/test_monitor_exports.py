@@ -230,8 +230,16 @@ def watching(home: Home, tmp_path: Path) -> Iterator[tuple[subprocess.Popen[str]
     shutil.copytree(home.root, tmp_path / "home")
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port = probe.getsockname()[1]
-    code = "import typer; from training.monitoring.cli import monitor; typer.run(monitor)"
-    line = [sys.executable, "-c", code, "--home", str(tmp_path / "home"), "--metrics-port", str(port)]
+    line = [
+        sys.executable,
+        "-m",
+        "forecast.cli.main",
+        "monitor",
+        "--home",
+        str(tmp_path / "home"),
+        "--metrics-port",
+        str(port),
+    ]
     more = ["--metrics-file", str(tmp_path / "m.prom"), "--no-log"]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     with subprocess.Popen([*line, *more], stderr=subprocess.PIPE, text=True, env=environment) as process:
