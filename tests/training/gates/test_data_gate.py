@@ -215,6 +215,12 @@ def test_poison_stops_and_is_named(gate: Gate, poison: Poison, parts: tuple[str,
         assert part in sentences(report)
 
 
+def calm(n: int) -> NDArray[np.float32]:
+    """Sales of 25 series on n days from Monday, 2024-01-01, on, without events."""
+    level_T = 60 * np.resize(WEEK, n) * np.random.default_rng(2).lognormal(0, 0.04, n)
+    return np.random.default_rng(3).poisson(level_T, (25, n)).astype(np.float32)
+
+
 WEEK = np.array([1.0, 0.8, 0.8, 0.9, 1.1, 1.4, 1.2])
 
 
@@ -234,8 +240,7 @@ WEEK = np.array([1.0, 0.8, 0.8, 0.9, 1.1, 1.4, 1.2])
 )
 def test_shifted_dates_are_named(tmp_path: Path, days: int, by: int, length: str, shift: str) -> None:
     n = 140
-    level_T = 60 * np.resize(WEEK, n + 3) * np.random.default_rng(2).lognormal(0, 0.04, n + 3)
-    sold_ST = np.random.default_rng(3).poisson(level_T, (25, n + 3)).astype(np.float32)
+    sold_ST = calm(n + 3)
     demand_ST = sold_ST[:, :n].copy()
     demand_ST[:, n - days :] = sold_ST[:, n - days - by : n - by]
     home = Home(tmp_path)
@@ -244,6 +249,17 @@ def test_shifted_dates_are_named(tmp_path: Path, days: int, by: int, length: str
     shifts = [one.sentence() for one in report.failures if one.check == "dates" and one.subject == "all"]
     pattern = f"dates: expected the last {length} to follow the usual pattern of weekdays"
     assert shifts == ([f"{pattern}, found the pattern {shift}: shifted dates"] if by else [])
+
+
+def test_a_day_that_came_in_under_the_next_is_named(tmp_path: Path) -> None:
+    demand_ST = calm(140)
+    demand_ST[:, -2] += demand_ST[:, -3]
+    demand_ST[:, -3] = 0
+    home = Home(tmp_path)
+    imported(home, make_panel(demand_ST), "all")
+    report = check_data(home, SETTINGS, cutoff=np.datetime64("2024-05-19"), today=np.datetime64("2024-06-01"))
+    assert "volume, 2024-05-17: expected" in sentences(report)
+    assert "zero; 2024-05-18 has 1.8 times the usual: shifted dates?" in sentences(report)
 
 
 def test_one_odd_day_is_no_shift() -> None:

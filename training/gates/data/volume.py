@@ -31,6 +31,8 @@ LISTED: Final = 5
 """Parts that are named one by one; of more, how many they are."""
 MULTIPLE: Final = 5
 """Greatest common divisor of the counts of a day that tells of another unit, if it was 1 before."""
+MOVED: Final = 3
+"""Days around one without demand where that may lie."""
 SELLERS: Final = 5
 """Series that must have sold for that on a day that is unusual anyway."""
 CHANCE: Final = 1e-6
@@ -214,7 +216,9 @@ def _finding(
         subject=subject,
         passed=not warns,
         expected=f"{low:,.0f} to {high:,.0f} units as on the last {reference.n_NJ[n, j]} {times}{event}",
-        found=_found_text(survey, dimension, verdict, n, j, center) if warns else f"{found:,.0f}",
+        found=_found_text(survey, dimension, verdict, n, j, reference.center_NJ[n])
+        if warns
+        else f"{found:,.0f}",
         blocks=bool(verdict.blocks_NJ[n, j]) or not warns,
         value=found,
         limit=float(low if is_low else high),
@@ -222,20 +226,22 @@ def _finding(
 
 
 def _found_text(
-    survey: Survey, dimension: Dimension, verdict: _Verdict, n: int, j: int, center: float
+    survey: Survey, dimension: Dimension, verdict: _Verdict, n: int, j: int, center_J: NDArray[np.float64]
 ) -> str:
     """The demand of an unusual day, with its cause where it shows."""
     w = survey.windows.width - survey.windows.judged + j
     units, rows = float(verdict.found_NJ[n, j]), int(dimension.rows_NW[n, w])
-    if rows == 0:
-        return "0: no rows"
     if units == 0:
-        return f"0: all of {rows:,} rows are zero"
-    text = f"{units:,.0f}, {units / center:.3g} times the usual"
+        near = range(max(j - MOVED, 0), min(j + MOVED + 1, len(center_J)))
+        double = [i for i in near if verdict.warns_NJ[n, i] and verdict.found_NJ[n, i] > center_J[i]]
+        times = [f"{day_name(survey, i)} has {verdict.found_NJ[n, i] / center_J[i]:.2g}" for i in double]
+        moved = f"; {times[0]} times the usual: shifted dates?" if times else ""
+        return f"{f'0: all of {rows:,} rows are zero' if rows else '0: no rows'}{moved}"
+    text = f"{units:,.0f}, {units / center_J[j]:.3g} times the usual"
     multiple = int(verdict.multiple_NJ[n, j])
     if multiple >= MULTIPLE:
         return f"{text}: every count is a multiple of {multiple}, another unit"
-    return f"{text}: tenfold units?" if 7 <= units / center <= 14 else text
+    return f"{text}: tenfold units?" if 7 <= units / center_J[j] <= 14 else text
 
 
 def _event_text(survey: Survey, dimension: Dimension, n: int, j: int) -> str:
