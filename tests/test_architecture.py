@@ -53,8 +53,9 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 COMMANDS = sorted(
     {
         target.split(":")[0]
-        for group in ("surgecast.commands", "surgecast.bench")
-        for target in PROJECT["entry-points"].get(group, {}).values()
+        for group, commands in PROJECT["entry-points"].items()
+        if group.startswith("surgecast.")
+        for target in commands.values()
     }
     | {SHARED}
 )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 import importlib.util
-from importlib.metadata import EntryPoint
+from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,10 @@ class LazyCommand(TyperCommand):
         target = self.entry.load()
         if isinstance(target, typer.Typer):
             command: Any = get_group(target)  # a group even when it has one command only
+            for entry in entry_points(group=f"{self.entry.group}.{self.name}"):
+                added = LazyCommand(entry)
+                added.help = summary(entry)
+                command.add_command(added)
         else:
             app = typer.Typer(add_completion=False)
             app.command(self.name)(target)

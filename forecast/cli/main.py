@@ -2,7 +2,8 @@
 
 Every sub-command is an entry point of the group `surgecast.commands`, every benchmark one of
 `surgecast.bench`. The object named is a `typer.Typer` (a group) or a plain function (a command). It is
-imported when asked for and not before, so that the program starts quickly.
+imported when asked for and not before, so that the program starts quickly. A room adds a command to another
+room's group NAME by an entry point of the group `surgecast.commands.NAME`.
 """
 
 from __future__ import annotations

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import numpy as np
 import polars as pl
@@ -54,7 +54,7 @@ class _Axis:
 class _Dense:
     """The arrays of the series from number `first` on, as they fill up.
 
-    first_S: index of a series' first order line, beyond T where it has none.
+    first_S: index of a series' first order line, negative before the axis, beyond T where it has none.
     """
 
     first: int
@@ -73,13 +73,17 @@ def load_panel(
 
 
 def load_shards(
-    home: Home, *, cutoff: np.datetime64 | None = None, horizon: int = 0, version: str | None = None
+    home: Home,
+    *,
+    cutoff: np.datetime64 | None = None,
+    horizon: int = 0,
+    since: np.datetime64 | None = None,
+    version: str | None = None,
 ) -> PanelShards:
     """The same panel in runs of series that are read when they are asked for, as of one version of the
-    store."""
+    store; of the periods from `since` on."""
     store = DemandStore(home.demand_dir, version=version)
-    reader = PanelReader(store, _calendars(home), cutoff=cutoff, horizon=horizon)
-    return reader.shards()
+    return PanelReader(store, _calendars(home), cutoff=cutoff, horizon=horizon, since=since).shards()
 
 
 def _calendars(home: Home) -> Grid:
@@ -96,10 +100,15 @@ def _calendars(home: Home) -> Grid:
 
 
 def build_panel(
-    store: DemandStore, grid: Grid, *, cutoff: np.datetime64 | None = None, horizon: int = 0
+    store: DemandStore,
+    grid: Grid,
+    *,
+    cutoff: np.datetime64 | None = None,
+    horizon: int = 0,
+    since: np.datetime64 | None = None,
 ) -> Panel:
     """All series of a store; arguments and errors as of `PanelReader`."""
-    return PanelReader(store, grid, cutoff=cutoff, horizon=horizon).read()
+    return PanelReader(store, grid, cutoff=cutoff, horizon=horizon, since=since).read()
 
 
 class PanelReader:
@@ -109,6 +118,7 @@ class PanelReader:
     BEYOND periods after the last demand are missing.
     horizon: how far the event grid must reach beyond the last demand; known features reach as far as they
     were given.
+    since: the period that the panel begins with (any moment in it); the store's first where it is earlier.
     Order lines: a period without a line is zero from the series' first line to the end of the import, for
     locations and platforms that the import has seen. Tables: a period without a row is missing.
     Raises NotFoundError for an empty store, InputError for a cutoff outside the demand, here; IntegrityError
@@ -116,14 +126,20 @@ class PanelReader:
     """
 
     def __init__(
-        self, store: DemandStore, grid: Grid, *, cutoff: np.datetime64 | None = None, horizon: int = 0
+        self,
+        store: DemandStore,
+        grid: Grid,
+        *,
+        cutoff: np.datetime64 | None = None,
+        horizon: int = 0,
+        since: np.datetime64 | None = None,
     ) -> None:
         self._ledger = store.ledger()
         if self._ledger.is_empty():
             raise NotFoundError("demand store", expected="imported demand", found=f"none in {store.folder}")
         self._store = DemandStore(store.folder, version=str(self._ledger.height))
         period = store_period(self._ledger)
-        self._axis = axis = _axis(self._ledger, STEP_US[period], cutoff)
+        self._axis = axis = _axis(self._ledger, STEP_US[period], cutoff, since)
         self._series = self._store.series()
         self._stock = bool(self._ledger["stock"].any())
         self._opened: dict[int, NDArray[np.intp]] = {}
@@ -193,7 +209,9 @@ class PanelReader:
         return self._opened[number]
 
 
-def _axis(ledger: pl.DataFrame, step_us: int, cutoff: np.datetime64 | None) -> _Axis:
+def _axis(
+    ledger: pl.DataFrame, step_us: int, cutoff: np.datetime64 | None, since: np.datetime64 | None
+) -> _Axis:
     start, last, known_last = ledger.select(
         pl.col("first").min(), pl.col("last").max(), pl.col("known_last").max()
     ).row(0)
@@ -205,7 +223,14 @@ def _axis(ledger: pl.DataFrame, step_us: int, cutoff: np.datetime64 | None) -> _
         if not 0 <= index < n_observed + BEYOND:
             raise InputError("cutoff", expected=f"{start} to {last} or soon after", found=str(moment))
         n_observed = index + 1
-    return _Axis(start=start, step_us=step_us, n_observed=n_observed, n_known=max(n_known, n_observed))
+    skipped = 0 if since is None else whole.index(since.astype("datetime64[us]").item())
+    skipped = min(max(skipped, 0), n_observed - 1)
+    return _Axis(
+        start=start + skipped * timedelta(microseconds=step_us),
+        step_us=step_us,
+        n_observed=n_observed - skipped,
+        n_known=max(n_known, n_observed) - skipped,
+    )
 
 
 def _known(ledger: pl.DataFrame) -> list[str]:
@@ -228,6 +253,8 @@ def _scatter(store: DemandStore, row: dict[str, object], axis: _Axis, dense: _De
     files = store.demand_files(_number(row["import"]))
     last = dense.first + len(dense.demand_ST) - 1
     mine = pl.col("series").is_between(dense.first, last)
+    if not orders:  # of order lines, a series' first one tells where its zeros begin
+        mine &= pl.col("time") >= pl.lit(axis.start, pl.Datetime("us"))
     frame = pl.scan_parquet(files).filter(mine).select(*columns, axis.column().alias("t"))
     for batch in frame.collect_batches(chunk_size=BATCH, maintain_order=False):
         s, t = batch["series"].to_numpy() - dense.first, batch["t"].to_numpy()
@@ -236,7 +263,8 @@ def _scatter(store: DemandStore, row: dict[str, object], axis: _Axis, dense: _De
         at = (s[seen], t[seen])
         if orders:
             dense.demand_ST[at] = np.nan_to_num(dense.demand_ST[at]) + demand[seen]
-            np.minimum.at(dense.first_S, at[0], at[1])
+            told = (t < axis.n_observed) & ~np.isnan(demand)
+            np.minimum.at(dense.first_S, s[told], t[told])
         else:
             dense.demand_ST[at] = demand[seen]
         if dense.stock_ST is not None:
@@ -257,7 +285,7 @@ def _fill_zeros(axis: _Axis, dense: _Dense, opened_S: NDArray[np.intp], last: ob
         raise InputError("imports", expected="a last period", found=repr(last))
     begin_S = np.maximum(opened_S, dense.first_S)
     stop = min(axis.index(last) + 1, axis.n_observed)
-    begin = int(begin_S.min(initial=stop))
+    begin = max(int(begin_S.min(initial=stop)), 0)
     window_ST = dense.demand_ST[:, begin:stop]
     window_ST[np.isnan(window_ST) & (np.arange(begin, stop) >= begin_S[:, None])] = 0.0
 

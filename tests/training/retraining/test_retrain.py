@@ -13,15 +13,20 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from retraining import CUTOFFS, Backup, finish, has_begun, job, kill_when, ledgers_of, line, make_home, state
 
 from forecast.cli.main import run
 from forecast.home import Home
 from forecast.model.bundle import Bundle
+from forecast.settings import load_settings
 from forecast.snapshot.pointer import Pointer, manifest_of
 from forecast.snapshot.rollback import read_rollbacks, roll_back
 from training.retraining.champion import Champion, champion_of
+from training.retraining.decision import decide
+from training.retraining.ledger import Ledger
+from training.retraining.request import RetrainRequest
 
 # MLflow's own use of SQLAlchemy; nothing that we could change.
 pytestmark = pytest.mark.filterwarnings("ignore::sqlalchemy.exc.SADeprecationWarning")
@@ -134,23 +139,37 @@ def test_a_challenger_that_is_no_better_stays_back_until_somebody_takes_the_blam
     assert (version(home), manifest_of(home, Pointer.read(home).snapshot).model_version) == ("3", "3")
 
 
-def test_who_comes_second_is_told_who_is_at_work(
-    home: Home, said: Path, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_who_comes_second_is_told_who_is_at_work_and_a_signal_ends_a_job_cleanly(
+    home: Home,
+    said: Path,
+    tmp_path: Path,
+    number: signal.Signals,
+    status: int,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    with stopped_at("challenger", line(home, LATER), said, home) as process:
-        others = (
-            line(home, LATER),
-            ["publish", "--home", str(home.root), "--cutoff", LATER],
-            ["train", "--home", str(home.root), "--horizon", "7", "--steps", "1", "--backtest-origins", "0"],
-        )
+    config = tmp_path / "long.toml"
+    config.write_text("[retrain]\nsteps = 100000\n")
+    others = (
+        line(home, LATER),
+        ["publish", "--home", str(home.root), "--cutoff", LATER],
+        ["train", "--home", str(home.root), "--horizon", "7", "--steps", "1", "--backtest-origins", "0"],
+    )
+    with job(line(home, LATER, "--config", str(config)), said) as process:
+        while not any(path.stat().st_size for path in home.jobs_dir.glob("*18*/twin.jsonl")):
+            assert process.is_alive(), said.read_text()
         for other in others:
             assert run(other) == 1
             errors = capsys.readouterr().err
-            assert f"found retrain (step challenger), process {process.pid} on" in errors
+            assert f"found retrain (step twin), process {process.pid} on" in errors
             assert errors.splitlines()[-1].startswith("error: job: expected no other at work in")
-        os.kill(process.pid, signal.SIGCONT)
+        os.kill(process.pid or 0, number)
         process.join()
-        assert process.exitcode == 0
+        assert process.exitcode == status
+    last = ledgers_of(home)[-1]
+    assert (last["status"], last["reason"]) == ("failed", "interrupted")
+    assert "Traceback" not in said.read_text()
+    assert sorted(path.name for path in home.jobs_dir.iterdir() if path.is_file()) == ["lock"]
 
 
 def test_a_rollback_at_a_server_meanwhile_is_not_lost(home: Home, said: Path) -> None:
@@ -163,9 +182,10 @@ def test_a_rollback_at_a_server_meanwhile_is_not_lost(home: Home, said: Path) ->
     assert outcome(said)["reason"] == f"rolled back to {back.snapshot} by olga meanwhile (too high)"
     assert Pointer.read(home).snapshot == back.snapshot
     assert (version(home), read_rollbacks(home)[-1].reconciled is not None) == ("1", True)
-    assert finish(command, said) == 0  # from the model that was gone back to
-    assert outcome(said)["status"] == "promoted"
-    assert ledgers_of(home)[-1]["champion_version"] == "1"
+    request = RetrainRequest(settings=load_settings(home), cutoff=np.datetime64(LATER))
+    wanted = decide(home, request).do  # from the model that was gone back to
+    assert isinstance(wanted, Ledger)
+    assert wanted.fact("champion_version") == "1"
 
 
 def test_a_rollback_after_a_job_was_killed_is_not_lost(home: Home, said: Path) -> None:
@@ -204,40 +224,25 @@ def ledger_folder(home: Home) -> Path:
     return home.jobs_dir / str(ledgers_of(home)[-1]["key"])
 
 
-@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_a_signal_ends_a_job_cleanly(
-    home: Home, said: Path, tmp_path: Path, number: signal.Signals, status: int
-) -> None:
-    config = tmp_path / "long.toml"
-    config.write_text("[retrain]\nsteps = 100000\n")
-    with job(line(home, LATER, "--config", str(config)), said) as process:
-        while not any(path.stat().st_size for path in home.jobs_dir.glob("*18*/twin.jsonl")):
-            assert process.is_alive(), said.read_text()
-        os.kill(process.pid or 0, number)
-        process.join()
-        assert process.exitcode == status
-    last = ledgers_of(home)[-1]
-    assert (last["status"], last["reason"]) == ("failed", "interrupted")
-    assert "Traceback" not in said.read_text()
-    assert sorted(path.name for path in home.jobs_dir.iterdir() if path.is_file()) == ["lock"]
-    assert finish(line(home, LATER), said) == 0  # another one, which clears up after the first
-    assert [one["status"] for one in ledgers_of(home)][-2:] == ["superseded", "promoted"]
-    assert "is given up" in said.read_text()
-
-
-def test_a_damaged_ledger_makes_the_job_begin_anew(home: Home, said: Path) -> None:
+def test_a_damaged_ledger_and_a_job_given_up_leave_nothing(home: Home, said: Path, tmp_path: Path) -> None:
     command = line(home, LATER)
-    assert kill_when(command, said, has_begun(home, "snapshot"))
+    assert kill_when(command, said, has_begun(home, "judgement"))
     path = ledger_folder(home) / "job.json"
     path.write_text(path.read_text()[:100])
+    config = tmp_path / "other.toml"
+    config.write_text("[training]\nseed = 1\n")
+    assert kill_when([*command, "--config", str(config)], said, has_begun(home, "judgement"))
+    other = ledger_folder(home)
+    assert {"twin", "challenger"} < {path.name for path in other.iterdir()}
     assert finish(command, said) == 0
     assert f"{path}: expected the ledger of a job" in said.read_text()
     assert "begins anew" in said.read_text()
+    assert f"job {other.name} was not finished and is given up" in said.read_text()
+    assert not {"twin", "challenger"} & {path.name for path in other.iterdir()}
+    assert sorted(one["status"] for one in ledgers_of(home)) == ["promoted"] * 3 + ["superseded"]
     found = champion(home)
-    assert (found.version, ledgers_of(home)[-1]["status"]) == ("3", "promoted")
-    assert all(
-        (home.bundles_dir / name / "bundle.json").is_file() for name in (found.bundle_id, found.twin_id)
-    )
+    assert found.version == "3"
+    assert all((home.bundles_dir / name).is_dir() for name in (found.bundle_id, found.twin_id))
 
 
 def test_a_champion_whose_bundle_is_gone_or_newer_is_named(home: Home, said: Path) -> None:
