@@ -41,7 +41,7 @@ def check_cutoff(
     return Finding(
         check="cutoff",
         subject="all",
-        passed=good,
+        passed=bool(good),
         expected=f"a period with demand, {plain(first)} to {plain(last)}",
         found="none: all demand is used" if cutoff is None else plain(cutoff),
     )
@@ -64,7 +64,7 @@ def check_freshness(
     return Finding(
         check="freshness",
         subject="all",
-        passed=good,
+        passed=bool(good),
         expected=expected,
         found=found,
         value=float(age),
