@@ -63,6 +63,11 @@ class Home:
         return self.root / "jobs"
 
     @property
+    def monitoring_dir(self) -> Path:
+        """How published forecasts compare with what came true."""
+        return self.root / "monitoring"
+
+    @property
     def mlflow_db(self) -> Path:
         """MLflow's SQLite file."""
         return self.root / "mlflow" / "mlflow.db"

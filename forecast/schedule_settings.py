@@ -99,7 +99,7 @@ class ScheduleSettings(BaseModel):
     events: dict[str, EventDensity] = Field(
         default={},
         description="By kind of event: days_before, on which to retrain daily, and on_day_every, how often to"
-        ' publish on its days, as { double-11 = { days_before = 14, on_day_every = "1h" } }.',
+        " publish on its days; a table each, as [schedule.events.double-11].",
     )
     catch_up_hours: float = Field(
         default=168.0,

@@ -24,6 +24,7 @@ from forecast.client_settings import ClientSettings
 from forecast.data_gate_settings import DataGateSettings
 from forecast.errors import UsageError
 from forecast.home import Home
+from forecast.monitor_settings import MonitorSettings
 from forecast.promotion_settings import PromotionSettings
 from forecast.retrain_settings import RetrainSettings
 from forecast.schedule_settings import ScheduleSettings
@@ -73,6 +74,7 @@ class Settings(_Section):
     promotion: PromotionSettings = PromotionSettings()
     schedule: ScheduleSettings = ScheduleSettings()
     tune: TuneSettings = TuneSettings()
+    monitor: MonitorSettings = MonitorSettings()
     serve: ServeSettings = ServeSettings()
     client: ClientSettings = ClientSettings()
 
@@ -86,6 +88,7 @@ SECTIONS: dict[str, type[BaseModel]] = {
     "promotion": PromotionSettings,
     "schedule": ScheduleSettings,
     "tune": TuneSettings,
+    "monitor": MonitorSettings,
     "serve": ServeSettings,
     "client": ClientSettings,
 }

@@ -28,7 +28,7 @@ class TuneSettings(BaseModel):
         default=2,
         ge=1,
         le=52,
-        description="Horizons at the end of the demand that a search never sees: those of backtests.",
+        description="Horizons at the end that a search never sees; at least what [retrain] judges by.",
     )
     search: tuple[str, ...] = Field(
         default=(), description="Keys of [training] to search, all that there are where empty."

@@ -100,10 +100,15 @@ def _calendars(home: Home) -> Grid:
 
 
 def build_panel(
-    store: DemandStore, grid: Grid, *, cutoff: np.datetime64 | None = None, horizon: int = 0
+    store: DemandStore,
+    grid: Grid,
+    *,
+    cutoff: np.datetime64 | None = None,
+    horizon: int = 0,
+    since: np.datetime64 | None = None,
 ) -> Panel:
     """All series of a store; arguments and errors as of `PanelReader`."""
-    return PanelReader(store, grid, cutoff=cutoff, horizon=horizon).read()
+    return PanelReader(store, grid, cutoff=cutoff, horizon=horizon, since=since).read()
 
 
 class PanelReader:

@@ -59,12 +59,12 @@ class Flood:
         started, sent = time.perf_counter(), 0
         while not self._stop.wait(0.0005):
             due = int((time.perf_counter() - started) * self._rate)
-            for _ in range(due - sent):
+            for number in range(sent, due):  # many where this thread was held up: each connection gets some
                 if self._out >= MOST_AT_ONCE:
                     continue
                 with self._lock:
                     self._out += 1
-                call = self._calls[sent % CONNECTIONS].future(self._content, timeout=10)
+                call = self._calls[number % CONNECTIONS].future(self._content, timeout=10)
                 call.add_done_callback(self._ended)
             sent = due
 

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Literal
 
+from forecast.cli.output import plain
+
 if TYPE_CHECKING:
     import polars as pl
 
@@ -79,5 +81,5 @@ class GateReport:
         return {
             "gate": self.gate,
             "passed": self.passed,
-            "findings": [asdict(one) for one in self.findings],
+            "findings": [plain(asdict(one)) for one in self.findings],
         }

@@ -28,7 +28,7 @@ from training.gates.promotion import Cost
 from training.gates.promotion_cost import measure_cost
 from training.jobs import BacktestPlan, origins_of, read_panel
 from training.models.choosing import choose, fetch_bundle
-from training.models.listing import own_scores
+from training.models.listing import own_scores, plain_facts
 from training.models.story import Row, origin_scores, told
 from training.registry import Version, bundle_folder
 
@@ -117,7 +117,7 @@ def compare_versions(home: Home, first: str, second: str, wanted: Wanted | None 
     return Compared(
         first=a,
         second=b,
-        facts=_differing(dict(a.tags), dict(b.tags)),
+        facts=_differing(plain_facts(a), plain_facts(b)),
         settings=_differing(_settings(home, a), _settings(home, b)),
         origins=origins,
         stored=stored,

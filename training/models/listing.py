@@ -12,7 +12,7 @@ from training.gates.findings import Finding
 from training.jobs import MODEL_NAME
 from training.models.choosing import choose
 from training.models.inventory import HERE, Inventory, bundle_state, take_inventory
-from training.models.story import Row, card, gate_findings, kept_back, scores, told
+from training.models.story import REASON, STOPPED, Row, card, gate_findings, kept_back, scores, told
 from training.registry import (
     PROMOTED,
     PROMOTED_WHY,
@@ -24,8 +24,19 @@ from training.registry import (
 )
 
 COLUMNS: Final = ("version", "alias", "cutoff", "trained", "WQL", "gate", "MB", "bundle", "state", "serves")
-OWN_TAGS: Final = ("bundle_id", PROMOTED, PROMOTED_WHY, ROLLED_BACK, ROLLED_BACK_WHY)
-"""Of those that `show` has lines of their own for."""
+OWN_TAGS: Final = (
+    "bundle_id",
+    "twin_id",
+    PROMOTED,
+    PROMOTED_WHY,
+    ROLLED_BACK,
+    ROLLED_BACK_WHY,
+    STOPPED,
+    REASON,
+)
+"""Those that `show` has lines of their own for."""
+STAGES: Final = "stage "
+"""Beginning of the names of what a fit measured on its way, which the scores of the backtest supersede."""
 SCORES: Final = (
     "slice",
     "forecaster",
@@ -131,7 +142,7 @@ def show(home: Home, wanted: str) -> Shown:
         line=_line(home, version, inventory),
         run_id=version.run_id,
         twin_id=version.twin_id,
-        facts={name: value for name, value in sorted(tags.items()) if name not in OWN_TAGS},
+        facts={name: value for name, value in plain_facts(version).items() if name not in OWN_TAGS},
         promoted=tags.get(PROMOTED, ""),
         why=_why(home, version),
         rolled_back=back,
@@ -141,6 +152,11 @@ def show(home: Home, wanted: str) -> Shown:
         findings=tuple(gate_findings(home, version)),
         card=card(home, version),
     )
+
+
+def plain_facts(version: Version) -> dict[str, str]:
+    """Tags of a version, without what its fit measured on its way."""
+    return {name: value for name, value in sorted(version.tags.items()) if not name.startswith(STAGES)}
 
 
 def _why(home: Home, version: Version) -> str:

@@ -20,6 +20,8 @@ Row = dict[str, Any]
 BY_SLICE: Final = "backtest/by-slice.json"
 GATE: Final = "gates/promotion.json"
 CARD: Final = "model-card.md"
+REASON: Final = "reason"
+"""Tag of a version that a job kept back: why."""
 STOPPED: Final = "stopped"
 """Fact of a bundle whose training was given up."""
 
@@ -75,6 +77,8 @@ def kept_back(home: Home, version: Version) -> str:
     failures = [one.sentence() for one in gate_findings(home, version) if one.blocks and not one.passed]
     if failures:
         return "; ".join(failures)
+    if version.tags.get(REASON):
+        return version.tags[REASON]
     return "the promotion gate failed" if told(home, version).gate == "failed" else ""
 
 

@@ -14,14 +14,13 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import IO, Any, Final
 
+from forecast.cli.main import KEPT
 from forecast.cli.output import say
 from forecast.cli.processes import started
 from forecast.home import Home
 from training.scheduling.history import MISSING, History, Outcome, RunRecord, stamp
 from training.scheduling.plan import Action, Firing
 
-KEPT: Final = 3
-"""Exit status of a retraining that went well and kept the champion."""
 BUSY: Final = "error: job: expected no other"
 """How a command begins that found the lock of all jobs held."""
 PROGRAM: Final = (sys.executable, "-m", "forecast.cli.main")

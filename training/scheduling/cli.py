@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from training.scheduling.history import RunRecord
 
 schedule = typer.Typer(
-    help="Retrain and publish by themselves: weekly or as [schedule] says, more often before events.",
+    help="Retrain and publish by themselves: weekly or as the settings say, more often before events.",
     no_args_is_help=True,
 )
 

@@ -26,8 +26,9 @@ from forecast.evaluation.plots import (
 from forecast.evaluation.surge_calls import surge_table
 from training.tracking import Run
 
-OVER_TIME: Final = ("wql", "wape", "bias", "coverage_80")
-"""Metrics of each origin that the parent run keeps too, so that MLflow draws them over the origins."""
+MAIN: Final = ("wql", "wape", "bias", "coverage_80")
+"""The main metrics: of every forecaster, and of each origin in the parent run too, so that MLflow draws them
+over the origins."""
 SEGMENTS_FIRST: Final = ("fast", "slow", "intermittent", "peak", "after peak", "normal")
 
 
@@ -45,7 +46,7 @@ def log_backtest(
     own: the name of the forecaster that the run is about. rivals: those that it is held against slice by
     slice, each in a picture and all in a table.
     """
-    run.metrics(_overall(report))
+    run.metrics(_overall(report, own))
     run.metrics(_by_slice(report, own))
     run.table(report.table(), "backtest/by-slice")
     run.table(report.by_step(), "backtest/by-step")
@@ -107,17 +108,25 @@ def _log_origins(run: Run, report: BacktestReport, own: str) -> None:
         numbers = headline(one)
         tags = {"purpose": "backtest", "origin": day, "cutoff": day}
         with Run(run.home, f"origin {day}", tags=tags, parent=run) as child:
-            child.metrics(_overall(one))
+            child.metrics(_overall(one, own))
             child.metrics(_by_slice(one, own))
             child.table(one.table(), "backtest/by-slice")
-        kept = {name: value for name, value in numbers.items() if name.split("/")[0] in OVER_TIME}
+        kept = {name: numbers[name] for name in numbers if name.split("/")[0] in MAIN}
         run.metrics({f"by-origin/{name}": value for name, value in kept.items()}, step=i)
 
 
-def _overall(report: BacktestReport) -> dict[str, float]:
-    """`backtest/METRIC/FORECASTER`. Periods, which are the same for all, are not worth a chart for each."""
-    numbers = headline(report)
-    return {f"backtest/{name}": value for name, value in numbers.items() if not name.startswith("n/")}
+def _overall(report: BacktestReport, own: str) -> dict[str, float]:
+    """`backtest/METRIC/FORECASTER`: all of `own`, the main ones of the others.
+
+    MLflow draws a chart for each, so what nobody looks for is left to the tables, as the periods are, which
+    are the same for all.
+    """
+    return {
+        f"backtest/{name}": value
+        for name, value in headline(report).items()
+        if not name.startswith("n/")
+        and (name.endswith(f"/{own.replace(' ', '_')}") or name.split("/")[0] in MAIN)
+    }
 
 
 def _by_slice(report: BacktestReport, own: str) -> dict[str, float]:

@@ -22,7 +22,7 @@ def tune(
     trials: Annotated[int | None, typer.Option(min=1, help="Configurations to try at most.")] = None,
     minutes: Annotated[float | None, typer.Option(help="Minutes of the whole search at most.")] = None,
     trial_minutes: Annotated[
-        float | None, typer.Option(help="Minutes of a trial's fit; those of [training].")
+        float | None, typer.Option(help="Minutes of a trial's fit; the settings'.")
     ] = None,
     trial_steps: Annotated[
         int | None, typer.Option(min=1, help="Optimiser steps of a trial's fit at most.")
@@ -33,7 +33,7 @@ def tune(
     search: Annotated[
         list[str] | None,
         typer.Option(
-            metavar="KEY", help="A key of [training] to search; may be given again. All that can be."
+            metavar="KEY", help="A setting of the training to search; may be given again. All that can be."
         ),
     ] = None,
     out: Annotated[
@@ -79,7 +79,7 @@ def tuned_json(found: Tuned, out: Path) -> dict[str, object]:
     return {
         "study": found.study,
         "best": {"trial": found.best.number, "wql": found.best.value, "training": found.best.params},
-        "before": {"wql": found.trials[0].value},
+        "before": {"wql": trial_row(found.trials[0])["wql"]},
         "seasonal_naive": {"wql": found.naive},
         "out": out,
         "ended": found.ended,
@@ -103,7 +103,8 @@ def _print(found: Tuned, out: Path) -> None:
     pruned = sum(row["state"] == "pruned" for row in rows)
     typer.echo(
         f"best: trial {found.best.number} of {len(rows)} ({pruned} pruned), WQL {found.best.value:.4g}"
-        f" (settings before: {_number(found.trials[0].value)}, seasonal naive: {found.naive:.4g}): {out}"
+        f" (settings before: {_number(trial_row(found.trials[0])['wql'])},"
+        f" seasonal naive: {found.naive:.4g}): {out}"
     )
 
 

@@ -6,13 +6,14 @@ import os
 from pathlib import Path
 
 import optuna
-from optuna.trial import FrozenTrial
+from optuna.trial import FrozenTrial, TrialState
 
 
 def best_toml(study: optuna.Study, best: FrozenTrial, naive: float) -> str:
     """The text of the file."""
     first = study.trials[0]
-    before = f"{first.value:.4g}" if first.value is not None else "none"
+    scored = first.value is not None and first.state == TrialState.COMPLETE
+    before = f"{first.value:.4g}" if scored else "none"
     setting = study.user_attrs.get("setting", {})
     lines = [
         f"# Found by `surgecast tune`, study {study.study_name}: trial {best.number} of {len(study.trials)}.",

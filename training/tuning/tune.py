@@ -1,8 +1,9 @@
 """`surgecast tune`: the search, trial after trial, within trials and minutes.
 
-A search never sees the window that is reported: the last `tune.held_out` horizons of the demand are cut off
-before anything else, so that the origins of a backtest, a retraining's too, lie behind all that was searched
-on. What is left is backtested from its own last origins, each trial's fit ending with the first of them.
+A search never sees the window that is reported: the last `tune.held_out` horizons of the demand, or as much
+more as the backtest of a retraining takes, are cut off before anything else, so that its origins lie behind
+all that was searched on. What is left is backtested from its own last origins, each trial's fit ending with
+the first of them.
 """
 
 from __future__ import annotations
@@ -99,14 +100,17 @@ def tune(home: Home, request: TuneRequest) -> Tuned:
 
 
 def make_bench(panel: Panel, settings: Settings) -> Bench:
-    """What trials are fitted on and scored from: nothing of the last `tune.held_out` horizons.
+    """What trials are fitted on and scored from: nothing of the last `tune.held_out` horizons, nor of what a
+    retraining is judged by.
 
     Raises InputError where the history is too short, UsageError where the minutes are too few for a trial.
     """
     wanted, horizon = settings.tune, settings.training.horizon
-    n_past = panel.n_periods - wanted.held_out * horizon
     stride = max(horizon // 4, 1)
-    needed = wanted.held_out * horizon + 2 * horizon + (wanted.origins - 1) * stride
+    retrained = horizon + (settings.retrain.backtest_origins - 1) * (settings.retrain.stride or stride)
+    held_out = max(wanted.held_out * horizon, retrained)
+    n_past = panel.n_periods - held_out
+    needed = held_out + 2 * horizon + (wanted.origins - 1) * stride
     minutes = wanted.trial_minutes or settings.training.minutes
     if minutes > wanted.minutes and not wanted.trial_steps:
         expected = f"at least the {minutes:g} of one trial (trial_minutes in [tune], minutes in [training])"
@@ -224,12 +228,12 @@ def _outcome(do: Callable[[], float]) -> tuple[float | None, str, TrialState]:
 
 
 def trial_row(trial: FrozenTrial) -> dict[str, Any]:
-    """A trial as a row of a table."""
+    """A trial as a row of a table. A score is that of the backtest, which a pruned trial has none of."""
     seconds = trial.duration.total_seconds() if trial.duration else None
     return {
         "trial": trial.number,
         "state": trial.state.name.lower(),
-        "wql": trial.value,
+        "wql": trial.value if trial.state == TrialState.COMPLETE else None,
         "seconds": seconds,
         **trial.params,
         "reason": str(trial.user_attrs.get(REASON, "")),

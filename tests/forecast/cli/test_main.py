@@ -48,6 +48,7 @@ def forever() -> None:
     time.sleep(60)
 '''
 ENTRIES = "[surgecast.commands]\nplug = plugin:plug\nsingle = plugin:single\nforever = plugin:forever\n"
+ENTRIES += "[surgecast.commands.events]\nhello = plugin:single\n"
 
 
 @pytest.fixture(scope="module")
@@ -90,6 +91,13 @@ def test_help_is_quick(plugin: dict[str, str]) -> None:
 def test_a_group_and_a_function_run(plugin: dict[str, str]) -> None:
     assert surgecast(plugin, "single", "--times", "2").stdout == "hello hello \n"
     assert "Fail on purpose." in surgecast(plugin, "plug", "--help").stdout
+
+
+def test_a_plug_in_adds_a_command_to_another_group(plugin: dict[str, str]) -> None:
+    help_text = surgecast(plugin, "events", "--help")
+    assert "Say hello some times." in help_text.stdout
+    assert help_text.stderr == ""  # nothing of it was imported
+    assert surgecast(plugin, "events", "hello", "--times", "3").stdout == "hello hello hello \n"
 
 
 @pytest.mark.parametrize(

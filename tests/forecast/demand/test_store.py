@@ -289,3 +289,16 @@ def test_the_dense_panel_equals_a_plain_loop(tmp_path: Path) -> None:
         for t in range(first_line[s], last + 1):
             plain[s, t] = sum(d for row, at, d in rows if (row, at) == (s, t) and d is not None)
     np.testing.assert_array_equal(panel(store).demand_ST, plain[:, origin:])
+
+
+@pytest.mark.parametrize("kind", ["table", "orders"])
+def test_a_panel_that_begins_later_is_the_end_of_the_whole_one(tmp_path: Path, kind: Any) -> None:
+    store = DemandStore(tmp_path / "demand")
+    store.add(incoming("one", [(0, 1, 3.0), (0, 4, 1.0), (1, 5, 2.0)], kind=kind))
+    store.add(incoming("two", [(0, 4, 5.0), (0, 6, 4.0), (1, 7, 1.0)], kind=kind))
+    whole = panel(store)
+    for first in range(whole.n_periods):
+        later = panel(store, since=whole.time(first) + np.timedelta64(5, "h"))
+        assert later.start == whole.time(first)
+        np.testing.assert_array_equal(later.demand_ST, whole.demand_ST[:, first:])
+    np.testing.assert_array_equal(panel(store, since=np.datetime64("2020-01-01")).demand_ST, whole.demand_ST)

@@ -56,7 +56,7 @@ def test_chance_stays_below_the_noise_and_a_shift_above() -> None:
     assert (still["psi"] > still["noise"]).mean() < 0.01
     moved = drift(values, again.with_columns(pl.col("x") + 2), ["x"], segment="set")
     assert (moved["psi"] > moved["noise"]).all()
-    assert moved["moved"].mean() == pytest.approx(2.0, abs=0.05)
+    assert moved["moved"].mean() == pytest.approx(2.0, abs=0.1)
 
 
 def test_without_segments_and_where_nothing_varies() -> None:

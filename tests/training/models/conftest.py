@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import shutil
 from dataclasses import replace
-from importlib.metadata import EntryPoint
 from pathlib import Path
 
 import polars as pl
 import pytest
 
-from forecast.cli import main
 from forecast.cli.main import run
 from forecast.demand.simulate import SimulationConfig, simulate, write_table
 from forecast.home import Home
@@ -25,7 +23,6 @@ from training.tracking import Run
 HORIZON = 7
 CUTOFF = "2023-04-20"
 ORIGINS = ("2023-04-06", "2023-04-13")
-ENTRY = EntryPoint("models", "training.models.cli:models", "surgecast.commands")
 KEPT_BACK = Finding(
     check="peaks",
     subject="peak",
@@ -36,19 +33,6 @@ KEPT_BACK = Finding(
     limit=0.02,
 )
 HELD = replace(KEPT_BACK, check="wql", subject="all", passed=True, found="WQL -1.0 % (-2.0 to -0.1 %)")
-
-
-@pytest.fixture(autouse=True)
-def _models_command(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The command is there, also where the installed program does not know of it yet."""
-    known = main._registered
-
-    def registered(group: str) -> list[EntryPoint]:
-        found = known(group)
-        lacking = group == ENTRY.group and ENTRY.name not in [one.name for one in found]
-        return [*found, ENTRY] if lacking else found
-
-    monkeypatch.setattr(main, "_registered", registered)
 
 
 def scores(wql: float) -> pl.DataFrame:

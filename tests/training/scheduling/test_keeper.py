@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,6 +19,7 @@ from forecast.errors import BusyError, IntegrityError
 from forecast.home import Home
 from forecast.snapshot.pointer import Pointer, write_pointer
 from training.alone import alone
+from training.retraining.lock import job_lock
 from training.scheduling.history import History, RunRecord
 from training.scheduling.keeper import Keeper, run
 
@@ -162,6 +163,17 @@ def test_a_run_that_finds_the_lock_held_is_told_and_skipped(
     assert "retrain: skipped: job: expected no other at work" in capsys.readouterr().err
 
 
+def test_the_true_command_finds_the_lock_of_a_job_held(world: World) -> None:
+    keeper = Keeper(world.home, clock=world.now)
+    world.set("2026-05-04T19:00")
+    with job_lock(world.home, what="train"):
+        keeper.turn()
+    keeper.close()
+    (run_,) = world.runs()
+    assert (run_.outcome, run_.exit) == ("skipped", 1)
+    assert re.search(r"^job: expected no other at work in .*, found train", run_.reason)
+
+
 def test_a_champion_that_is_kept_forecasts_anew(world: World, keepers: Any) -> None:
     world.behave(
         retrain={"exit": 3, "print": {"status": "kept", "reason": "peaks are worse"}},
@@ -262,26 +274,19 @@ def overdue(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
     return made
 
 
-def started(world: World) -> subprocess.Popen[str]:
-    """The program, with its child at work."""
+def started(world: World) -> tuple[subprocess.Popen[str], int]:
+    """The program, with its child at work, whose process id is the second."""
     process = subprocess.Popen(
         [sys.executable, "-c", CODE, str(world.home.root), *PROGRAM], stderr=subprocess.PIPE, text=True
     )
-    wait_for(world.home.root / "waiting")
-    return process
-
-
-def wait_for(path: Path) -> None:
-    """Until a file is there, half a minute at most."""
-    deadline = time.monotonic() + 30
-    while not path.exists():
-        assert time.monotonic() < deadline
-        os.sched_yield()
-        time.sleep(0.01)
+    assert process.stderr is not None
+    said = next(said for said in process.stderr if said.startswith("retrain: waiting "))
+    return process, int(said.split()[-1])
 
 
 def test_sigterm_ends_the_child_first_and_then_the_program(overdue: World) -> None:
-    with started(overdue) as process:
+    process, _ = started(overdue)
+    with process:
         with pytest.raises(BusyError, match=f"schedule: expected no other on .*found process {process.pid}"):
             run(overdue.home)
         process.send_signal(signal.SIGTERM)
@@ -294,9 +299,11 @@ def test_sigterm_ends_the_child_first_and_then_the_program(overdue: World) -> No
 
 
 def test_a_run_that_was_cut_off_by_a_kill_is_done_again(overdue: World) -> None:
-    with started(overdue) as process:
+    process, child = started(overdue)
+    with process:
         process.kill()
         process.communicate(timeout=20)
+    os.kill(child, signal.SIGTERM)  # it lives on by itself
     (cut,) = overdue.runs()
     assert cut.outcome == "running"
     overdue.behave(retrain={"print": {"status": "promoted"}})

@@ -27,6 +27,7 @@ from forecast.demand.simulate import SimulationConfig, simulate, write_table
 from forecast.errors import InputError, IntegrityError, NotFoundError, SurgecastError, UsageError
 from forecast.home import Home
 from forecast.model.config import ModelConfig
+from forecast.retrain_settings import RetrainSettings
 from forecast.settings import Settings, TrainingSettings, load_settings
 from forecast.tune_settings import TuneSettings
 from training.config import TrainingConfig
@@ -38,7 +39,7 @@ from training.tuning.cli import tune
 from training.tuning.space import SPACE, applied, space_of
 from training.tuning.study import open_study
 from training.tuning.trial import _follower
-from training.tuning.tune import TuneRequest, make_bench
+from training.tuning.tune import TuneRequest, make_bench, trial_row
 from training.tuning.tune import tune as search
 
 # MLflow's own use of SQLAlchemy; nothing that we could change.
@@ -148,6 +149,7 @@ def test_the_file_is_one_of_settings(home: Home) -> None:
     (home.root / "tuned.toml").write_text("[training]\nlearning_rate = 0.002\nbatch = 32\nhalf_life = 30\n")
     shutil.copy(home.root / "tuned.toml", home.settings_file)
     training = configured(load_settings(home).training)
+    assert training == configured(load_settings(home, file=home.root / "tuned.toml").training)
     assert (training.learning_rate, training.batch, training.half_life) == (0.002, 32, 30)
 
 
@@ -161,6 +163,8 @@ def test_what_is_reported_is_not_seen() -> None:
     assert bench.panel.n_periods == min(bench.origins)
     other = make_bench(poisoned(panel, reported), settings)
     assert np.array_equal(bench.past.demand_ST, other.past.demand_ST, equal_nan=True)
+    long = settings.model_copy(update={"retrain": RetrainSettings(backtest_origins=6, stride=14)})
+    assert make_bench(panel, long).past.n_periods == 200 - 6 * 14
     with pytest.raises(InputError, match="history: expected at least 62 periods for a search"):
         make_bench(panel.until(61), settings)
 
@@ -234,11 +238,14 @@ def test_a_fit_behind_the_median_of_the_others_is_given_up(home: Home) -> None:
             _follower(trial, logged)(epoch(0.25, wql))
             study.tell(trial, wql)
         _follower(study.ask(dict(space)), logged)(epoch(0.25, 0.51))
-        behind = _follower(study.ask(dict(space)), logged)
+        last = study.ask(dict(space))
+        behind = _follower(last, logged)
         with pytest.raises(
             optuna.TrialPruned, match=r"validation wql 0\.6 after 25 % of the fit, worse than"
         ):
             behind(epoch(0.25, 0.6))
+    row = trial_row(study.tell(last, state=TrialState.PRUNED))
+    assert (row["state"], row["wql"]) == ("pruned", None)  # a validation is no backtest
 
 
 @pytest.mark.parametrize(

@@ -15,14 +15,20 @@ from training.gates.data.survey import BLOCK, SEASON, Survey
 from training.gates.findings import Finding
 
 Array = NDArray[np.float64]
-LENGTHS: Final = (7, 14, 21, 28)
-"""Last days, or hours times 24 / 7, that may have come under other dates."""
-FARTHEST: Final = 3
-"""Days of the week a shift is looked for on either side; hours: 12."""
-EVIDENCE: Final = 12.0
-"""Log-likelihood ratio from which another shift is believed."""
-REST: Final = 0.5
+SEASONS: Final[dict[str, tuple[int, ...]]] = {"day": (1, 2, 3, 4), "hour": (1, 2, 4, 7)}
+"""Last weeks (of hours: days) that may have come under other dates."""
+REFERENCE: Final = 26
+"""Weeks (days) before them that show the usual pattern; fewer where there are no more."""
+FARTHEST: Final = {"day": 3, "hour": 12}
+"""Days (hours) a shift is looked for on either side."""
+EVIDENCE: Final = 9.0
+"""Log-likelihood ratio from which another shift is believed. Real weeks of M5 reach 7.5 without any."""
+EVIDENCE_ONE: Final = 30.0
+"""The same for a single week (day), which may be a special one: Christmas reaches 26."""
+REST: Final = 0.6
 """Squared error that may be left at that shift, as a share of that without it."""
+SAME: Final = 10
+"""Items with demand from which two days of the same numbers are no chance."""
 LEAST_PROFILE: Final = 0.03
 """Standard deviation, relative, that the days of a week must differ by to tell them apart."""
 
@@ -35,7 +41,7 @@ def check_cutoff(
     return Finding(
         check="cutoff",
         subject="all",
-        passed=good,
+        passed=bool(good),
         expected=f"a period with demand, {plain(first)} to {plain(last)}",
         found="none: all demand is used" if cutoff is None else plain(cutoff),
     )
@@ -58,7 +64,7 @@ def check_freshness(
     return Finding(
         check="freshness",
         subject="all",
-        passed=good,
+        passed=bool(good),
         expected=expected,
         found=found,
         value=float(age),
@@ -96,16 +102,42 @@ def check_gaps(survey: Survey) -> list[Finding]:
 
 
 def check_dates(survey: Survey) -> list[Finding]:
-    """Whether the last days lie under the dates of their weekdays, and of hourly demand under their hours."""
+    """Whether the last days lie under the dates of their weekdays, and hourly demand under its hours, and
+    none is another day once more."""
     findings = []
     if SEASON[survey.period] > 1:
-        shift = best_shift(survey.all.units_ND[0], survey.quiet_D(), SEASON[survey.period], FARTHEST)
+        shift = best_shift(survey.all.units_ND[0], survey.calm_D(), SEASON[survey.period], "day")
         findings.append(_shift_finding(survey, "day", "weekdays", shift))
     if BLOCK[survey.period] > 1:
-        everywhere = np.ones(len(survey.units_P), np.bool_)
-        shift = best_shift(survey.units_P, everywhere, BLOCK[survey.period], 12)
+        calm_P = np.repeat(survey.calm_D(), BLOCK[survey.period])
+        shift = best_shift(survey.units_P, calm_P, BLOCK[survey.period], "hour")
         findings.append(_shift_finding(survey, "hour", "hours", shift))
+    return [*findings, *_repeats(survey)]
+
+
+def _repeats(survey: Survey) -> list[Finding]:
+    """Days whose demand is, item by item, that of an earlier day: sent again under another date."""
+    finest = survey.dimensions[-1]
+    w, j = survey.windows.width, survey.windows.judged
+    units_NW = finest.units_ND[:, -w:]
+    findings = []
+    for day in range(w - j, w):
+        if (units_NW[:, day] > 0).sum() >= SAME:
+            same_W = (units_NW[:, :day] == units_NW[:, day, None]).all(axis=0)
+            if same_W.any():
+                name, earlier = survey.days_D[-w:][day], survey.days_D[-w:][np.flatnonzero(same_W)[-1]]
+                findings.append(_repeat(str(name), str(earlier), len(units_NW), finest.name))
     return findings
+
+
+def _repeat(day: str, earlier: str, n: int, of: str) -> Finding:
+    return Finding(
+        check="dates",
+        subject=day,
+        passed=False,
+        expected="demand of its own",
+        found=f"that of {earlier} once more, the same for each of {n:,} {of}s: shifted or sent again",
+    )
 
 
 def _shift_finding(survey: Survey, unit: str, pattern: str, shift: tuple[int, int]) -> Finding:
@@ -123,37 +155,40 @@ def _shift_finding(survey: Survey, unit: str, pattern: str, shift: tuple[int, in
     )
 
 
-def best_shift(units_D: Array, quiet_D: NDArray[np.bool_], season: int, farthest: int) -> tuple[int, int]:
-    """By how many days (periods) the last ones lie too late, and how many of them; (0, 0) where the pattern
-    of the weeks before fits best as it is.
+def best_shift(units_D: Array, calm_D: NDArray[np.bool_], season: int, unit: str) -> tuple[int, int]:
+    """By how many days (hours) the last ones lie too late, and how many of them; (0, 0) where the pattern of
+    the weeks (days) before fits best as it is.
 
-    Logarithms of demand are compared with the mean of each weekday over the 8 weeks before; a shift k is
+    Logarithms of demand are compared with the mean of each weekday over the weeks before; a shift k is
     believed where demand follows that mean of k days earlier, the likelihood of independent normal errors,
     whose variance the weeks before give, is EVIDENCE higher in logarithms, and no more than the share REST
-    of the squared error is left.
+    of the squared error is left. Errors count as far as the weekdays differ, so that one odd day, be it a
+    tenfold one, makes no shift.
     """
-    best, evidence = (0, 0), EVIDENCE
+    best, most = (0, 0), 0.0
     log_D = np.log(units_D + 0.5)
-    usable_D = quiet_D & (units_D > 0)
-    for length in (n * season // 7 for n in LENGTHS):
-        first = len(units_D) - length
-        start = max(first - 8 * season, 0)
-        if first - start < 3 * season or usable_D[first:].sum() < 0.7 * length:
+    usable_D = calm_D & (units_D > 0)
+    phase_D = np.arange(len(units_D)) % season
+    for seasons in SEASONS[unit]:
+        first = len(units_D) - seasons * season
+        start = max(first - REFERENCE * season, 0)
+        if first - start < 3 * season or usable_D[first:].sum() < 0.7 * seasons * season:
             continue
-        phase_D = np.arange(len(units_D)) % season
         before = np.flatnonzero(usable_D[start:first]) + start
         profile, noise = _profile(log_D[before], phase_D[before], before, season)
         if profile is None or profile.std() < LEAST_PROFILE:
             continue
         last = np.flatnonzero(usable_D[first:]) + first
         errors = {}
-        for k in range(-farthest, farthest + 1):
+        for k in range(-FARTHEST[unit], FARTHEST[unit] + 1):
             rest = log_D[last] - profile[(phase_D[last] - k) % season]
-            errors[k] = float(np.sum((rest - rest.mean()) ** 2))
+            bounded = np.clip(rest - np.median(rest), -np.ptp(profile), np.ptp(profile))
+            errors[k] = float(np.sum(bounded**2))
         k = min(errors, key=lambda shift: (errors[shift], abs(shift)))
         ratio = (errors[0] - errors[k]) / (2 * noise)
-        if k != 0 and ratio > evidence and errors[k] < REST * errors[0]:
-            best, evidence = (k, length), ratio
+        enough = ratio > (EVIDENCE_ONE if seasons == 1 else EVIDENCE)
+        if k != 0 and enough and ratio > most and errors[k] < REST * errors[0]:
+            best, most = (k, seasons * season), ratio
     return best
 
 

@@ -33,10 +33,10 @@ def check_missing(survey: Survey, settings: DataGateSettings) -> list[Finding]:
 
 
 def _stock(survey: Survey, settings: DataGateSettings, told_W: NDArray[np.bool_]) -> list[Finding]:
-    """Stock is short at an event as a rule, so that days with one only warn."""
-    quiet_W = survey.quiet_D()[-survey.windows.width :]
+    """Stock is short at an event as a rule, so that days that are one's only warn."""
+    calm_W = survey.calm_D()[-survey.windows.width :]
     j = survey.windows.judged
-    blocks = bool(quiet_W[-j:].all())
+    blocks = bool(calm_W[-j:].all())
     found = [_against(survey, "stocked out", "all", survey.stocked_W, told_W, settings.stocked_out, blocks)]
     before, last = told_W[:-j].mean() if len(told_W) > j else 0.0, told_W[-j:].mean()
     if last < before - settings.missing:

@@ -98,6 +98,12 @@ class Survey:
         quiet_D: NDArray[np.bool_] = np.all(self.quiet_UD(), axis=0)
         return quiet_D
 
+    def calm_D(self) -> NDArray[np.bool_]:
+        """Days that are not themselves an event's: the time around one may be."""
+        peaks = [e for e, name in enumerate(self.channels) if name.endswith("/day")]
+        calm_D: NDArray[np.bool_] = ~np.any(self.intensity_UDE[:, :, peaks] > 0, axis=(0, 2))
+        return calm_D
+
 
 def read_survey(
     home: Home, settings: DataGateSettings, period: Period, last: np.datetime64, cutoff: np.datetime64 | None

@@ -31,8 +31,12 @@ LISTED: Final = 5
 """Parts that are named one by one; of more, how many they are."""
 MULTIPLE: Final = 5
 """Greatest common divisor of the counts of a day that tells of another unit, if it was 1 before."""
+MOVED: Final = 3
+"""Days around one without demand where that may lie."""
 SELLERS: Final = 5
-"""Series that must have sold for that."""
+"""Series that must have sold for that on a day that is unusual anyway."""
+CHANCE: Final = 1e-6
+"""Chance of such counts, taken as independent, that is believed even where an event explains the demand."""
 WEEKDAYS: Final = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
 
 
@@ -68,7 +72,8 @@ def _dimension(survey: Survey, dimension: Dimension, settings: DataGateSettings)
 
 
 def _judge(survey: Survey, dimension: Dimension, reference: Usual, settings: DataGateSettings) -> _Verdict:
-    """Days outside of what is usual; those farther off by the dimension's factor block."""
+    """Days outside of what is usual; those farther off by the dimension's factor block, and those in another
+    unit."""
     j, center = survey.windows.judged, reference.center_NJ
     found = dimension.units_ND[:, -j:]
     width = np.maximum(settings.spread * reference.spread_NJ, np.log(NARROWEST))
@@ -80,11 +85,11 @@ def _judge(survey: Survey, dimension: Dimension, reference: Usual, settings: Dat
     above, below = judged & (found > high), judged & (found < low)
     with np.errstate(divide="ignore", invalid="ignore"):
         factor = np.where(found > center, found / center, center / found)
-    multiple = _multiples(dimension, j)
+    multiple, sure = _multiples(dimension, j)
     factor_limit = _factor(dimension.name, settings)
-    new_unit = np.zeros_like(above)
+    many = judged & (multiple >= MULTIPLE)
+    new_unit = many & ((above & (found > settings.part_factor * center)) | (sure & (found > 2 * center)))
     if dimension.name == "item":
-        new_unit = above & (multiple >= MULTIPLE) & (found > settings.part_factor * center)
         above &= (found > factor_limit * reference.high_NJ * center) & (
             center >= settings.least_units * WARNED
         )
@@ -111,12 +116,14 @@ def _factor(name: str, settings: DataGateSettings) -> float:
     return settings.part_factor if name in ("location", "platform") else settings.item_factor
 
 
-def _multiples(dimension: Dimension, j: int) -> NDArray[np.int64]:
-    """The number that all counts of a judged day are multiples of though those before were not; else 1."""
+def _multiples(dimension: Dimension, j: int) -> tuple[NDArray[np.int64], Flags]:
+    """The number that all counts of a judged day are multiples of though those before were not, else 1; and
+    where that is no chance."""
     before_N = np.gcd.reduce(dimension.divisor_NW[:, :-j], axis=1)
-    divisor_NJ = dimension.divisor_NW[:, -j:]
-    told_NJ = (divisor_NJ > 1) & (before_N == 1)[:, None] & (dimension.sold_NW[:, -j:] >= SELLERS)
-    return np.where(told_NJ, divisor_NJ, 1)
+    divisor_NJ, sold_NJ = dimension.divisor_NW[:, -j:], dimension.sold_NW[:, -j:]
+    told_NJ = (divisor_NJ > 1) & (before_N == 1)[:, None] & (sold_NJ >= SELLERS)
+    multiple_NJ = np.where(told_NJ, divisor_NJ, 1)
+    return multiple_NJ, sold_NJ * np.log(multiple_NJ) > -np.log(CHANCE)
 
 
 def _blocking(
@@ -209,7 +216,9 @@ def _finding(
         subject=subject,
         passed=not warns,
         expected=f"{low:,.0f} to {high:,.0f} units as on the last {reference.n_NJ[n, j]} {times}{event}",
-        found=_found_text(survey, dimension, verdict, n, j, center) if warns else f"{found:,.0f}",
+        found=_found_text(survey, dimension, verdict, n, j, reference.center_NJ[n])
+        if warns
+        else f"{found:,.0f}",
         blocks=bool(verdict.blocks_NJ[n, j]) or not warns,
         value=found,
         limit=float(low if is_low else high),
@@ -217,20 +226,22 @@ def _finding(
 
 
 def _found_text(
-    survey: Survey, dimension: Dimension, verdict: _Verdict, n: int, j: int, center: float
+    survey: Survey, dimension: Dimension, verdict: _Verdict, n: int, j: int, center_J: NDArray[np.float64]
 ) -> str:
     """The demand of an unusual day, with its cause where it shows."""
     w = survey.windows.width - survey.windows.judged + j
     units, rows = float(verdict.found_NJ[n, j]), int(dimension.rows_NW[n, w])
-    if rows == 0:
-        return "0: no rows"
     if units == 0:
-        return f"0: all of {rows:,} rows are zero"
-    text = f"{units:,.0f}, {units / center:.3g} times the usual"
+        near = range(max(j - MOVED, 0), min(j + MOVED + 1, len(center_J)))
+        double = [i for i in near if verdict.warns_NJ[n, i] and verdict.found_NJ[n, i] > center_J[i]]
+        times = [f"{day_name(survey, i)} has {verdict.found_NJ[n, i] / center_J[i]:.2g}" for i in double]
+        moved = f"; {times[0]} times the usual: shifted dates?" if times else ""
+        return f"{f'0: all of {rows:,} rows are zero' if rows else '0: no rows'}{moved}"
+    text = f"{units:,.0f}, {units / center_J[j]:.3g} times the usual"
     multiple = int(verdict.multiple_NJ[n, j])
     if multiple >= MULTIPLE:
         return f"{text}: every count is a multiple of {multiple}, another unit"
-    return f"{text}: tenfold units?" if 7 <= units / center <= 14 else text
+    return f"{text}: tenfold units?" if 7 <= units / center_J[j] <= 14 else text
 
 
 def _event_text(survey: Survey, dimension: Dimension, n: int, j: int) -> str:

@@ -1,0 +1,1 @@
+"""Monitoring after deployment: published forecasts against what came true."""
