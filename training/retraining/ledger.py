@@ -72,7 +72,7 @@ class Ledger:
     @property
     def open(self) -> bool:
         """Whether there is something left to do."""
-        return self.status not in FINISHED
+        return self.status not in FINISHED and not self._content.get("closed", False)
 
     @property
     def reason(self) -> str:
@@ -127,6 +127,14 @@ class Ledger:
         """The job is over, or has failed."""
         self._content.update(status=status, reason=reason, ended=_now())
         self._write()
+
+    def close(self, reason: str) -> None:
+        """Nobody will go on with the job: it stays `failed` where it was, else it is `superseded`."""
+        if self.status == "failed":
+            self._content["closed"] = True
+            self._write()
+        else:
+            self.end("superseded", reason)
 
     @property
     def untold(self) -> bool:
