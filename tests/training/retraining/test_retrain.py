@@ -315,5 +315,7 @@ def test_wrong_wishes_are_refused(
 
 
 def test_a_home_without_demand_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert run(["retrain", "--home", str(tmp_path)]) == 1
-    assert "imported demand" in capsys.readouterr().err
+    for root in (tmp_path, tmp_path / "none"):
+        assert run(["retrain", "--home", str(root)]) == 1
+        assert "imported demand" in capsys.readouterr().err
+    assert not (tmp_path / "none").exists()
