@@ -8,7 +8,7 @@ from pathlib import Path
 from forecast.cli.output import say
 from forecast.home import Home
 from forecast.snapshot.folders import locked
-from forecast.snapshot.pointer import move_pointer
+from forecast.snapshot.pointer import manifest_of, move_pointer, readable_pointer
 from forecast.snapshot.rollback import read_rollbacks
 from training.retraining.ledger import NAME, Ledger, ledgers
 
@@ -38,10 +38,20 @@ def forget(home: Home, keep: int) -> None:
 def complete(home: Home, ledger: Ledger) -> None:
     """End a job that was killed after its challenger became champion: servers get to its snapshot."""
     snapshot = str((ledger.result("snapshot") or {}).get("snapshot", ""))
-    if snapshot and not any(one.former == snapshot for one in read_rollbacks(home)):
+    gone_back = any(one.former == snapshot for one in read_rollbacks(home))
+    if snapshot and not gone_back and not serves(home, str((ledger.result("challenger") or {})["bundle_id"])):
         move_pointer(home, snapshot)
     ledger.end("promoted", "finished by a later job")
     say(f"job {ledger.key} was killed on its last step, which is done now")
+
+
+def serves(home: Home, bundle_id: str) -> bool:
+    """Whether forecasts of a bundle serve already: after a job was killed somebody may have published newer
+    ones than the job's."""
+    pointer = readable_pointer(home)
+    if pointer is None or not (home.snapshots_dir / pointer.snapshot).is_dir():
+        return False
+    return manifest_of(home, pointer.snapshot).bundle_id == bundle_id
 
 
 def abandon(home: Home, ledger: Ledger) -> None:
