@@ -140,7 +140,7 @@ def state(home: Home) -> dict[str, object]:
     champion = champion_of(home)
     pointer = Pointer.read(home)
     return {
-        "champion": None if champion is None else (champion.version, champion.tags),
+        "champion": None if champion is None else (champion.version, {**champion.tags, "promoted": ""}),
         "pointer": (pointer.snapshot, pointer.previous, pointer.moves),
         "files": {
             str(path.relative_to(home.root)): hashlib.sha256(path.read_bytes()).hexdigest()
