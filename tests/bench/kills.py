@@ -58,9 +58,7 @@ def main() -> int:
             differs = [name for name in undisturbed if found[name] != undisturbed[name]]
             if status or differs:
                 wrong.append({"kill": number, "moments": moments, "status": status, "differs": differs})
-                print(
-                    wrong[-1], {name: (undisturbed[name], found[name]) for name in differs}, file=sys.stderr
-                )
+                print(wrong[-1], said.read_text(), file=sys.stderr)
     result = {"seconds": round(seconds, 2), "killed during": dict(killed), "wrong": wrong}
     print(json.dumps(result, indent=2) if wanted.json else result)
     return 1 if wrong else 0

@@ -7,14 +7,13 @@ milliseconds and dies like any other.
 from __future__ import annotations
 
 import hashlib
-import json
 import multiprocessing
 import os
 import shutil
 import sqlite3
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
@@ -25,6 +24,7 @@ from forecast.demand.simulate import SimulationConfig, simulate, write_table
 from forecast.home import Home
 from forecast.snapshot.pointer import Pointer
 from training.retraining.champion import champion_of
+from training.retraining.ledger import ledgers
 
 HORIZON = 7
 SETTINGS = f"""
@@ -34,6 +34,8 @@ device = "cpu"
 [retrain]
 steps = 6
 backtest_origins = 2
+[promotion]
+slower = 1000.0
 """
 CUTOFFS = ("2023-04-10", "2023-04-17")
 """Of the first champion, and of the job that is disturbed."""
@@ -96,9 +98,8 @@ def finish(arguments: Sequence[str], said: Path) -> int:
 
 
 def ledgers_of(home: Home) -> list[dict[str, Any]]:
-    """What the ledgers say, the oldest first."""
-    found = [json.loads(path.read_text()) for path in home.jobs_dir.glob("*/job.json")]
-    return sorted(found, key=lambda one: str(one["began"]))
+    """What the readable ledgers say, the oldest first."""
+    return [dict(one.facts()) for one in ledgers(home)[0]]
 
 
 def has_begun(home: Home, step: str) -> Callable[[], bool]:
@@ -140,7 +141,7 @@ def state(home: Home) -> dict[str, object]:
     champion = champion_of(home)
     pointer = Pointer.read(home)
     return {
-        "champion": None if champion is None else (champion.version, {**champion.tags, "promoted": ""}),
+        "champion": None if champion is None else (champion.version, _lasting(champion.tags)),
         "pointer": (pointer.snapshot, pointer.previous, pointer.moves),
         "files": {
             str(path.relative_to(home.root)): hashlib.sha256(path.read_bytes()).hexdigest()
@@ -153,6 +154,11 @@ def state(home: Home) -> dict[str, object]:
         "in jobs": sorted(str(path.relative_to(home.jobs_dir)) for path in home.jobs_dir.rglob("*")),
         **_mlflow(home),
     }
+
+
+def _lasting(tags: Mapping[str, str]) -> dict[str, str]:
+    """Without what says when."""
+    return {name: value for name, value in tags.items() if name != "promoted"}
 
 
 def _mlflow(home: Home) -> dict[str, object]:

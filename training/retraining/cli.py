@@ -56,12 +56,29 @@ def retrain(
         outcome = run(place, request)
     if as_json:
         print_json(outcome_json(outcome))
-    elif outcome.status != "failed":
-        typer.echo(_line(outcome))
+    else:
+        _print_gates(outcome)
+        if outcome.status != "failed":
+            typer.echo(_line(outcome))
     if outcome.status == "failed":
         raise SurgecastError(outcome.reason)
     if outcome.status == "kept":
         raise typer.Exit(KEPT)
+
+
+def _print_gates(outcome: Outcome) -> None:
+    """What did not hold, gate by gate."""
+    from forecast.cli.output import print_table
+    from training.retraining.verdicts import read_gate
+
+    for name, facts in outcome.gates.items():
+        report = read_gate(facts)
+        rows = [
+            ("stop" if one.blocks else "warning", one.check, one.subject, one.expected, one.found)
+            for one in (*report.failures, *report.warnings)
+        ]
+        if rows:
+            print_table(("", "check", "what", "expected", "found"), rows, title=f"{name} gate")
 
 
 def outcome_json(outcome: Outcome) -> dict[str, object]:
@@ -74,7 +91,8 @@ def outcome_json(outcome: Outcome) -> dict[str, object]:
 def _line(outcome: Outcome) -> str:
     if outcome.status == "nothing":
         return f"nothing to do: {outcome.reason}"
-    made = f"version {outcome.version}, bundle {outcome.bundle_id}, trained up to {outcome.cutoff}"
+    until = outcome.cutoff.removesuffix("T00:00:00")
+    made = f"version {outcome.version}, bundle {outcome.bundle_id}, trained up to {until}"
     if outcome.status == "promoted":
         return f"promoted: {made}; snapshot {outcome.snapshot} ({outcome.reason})"
     return f"kept the champion: {made} stays back; {outcome.reason}"

@@ -52,9 +52,10 @@ def find_start(work: Work) -> Start:
     """The champion and its twin, or from scratch."""
     if work.champion is None:
         return _scratch("there is no champion yet")
+    champion = champion_bundle(work)  # also where it is only compared with, which comes hours later
     if not work.request.settings.retrain.warm:
         return _scratch("the settings say so")
-    champion, twin = champion_bundle(work), past_champion(work)
+    twin = past_champion(work)
     if twin is None:
         return _scratch("the champion has no twin that ends before the backtest begins")
     model = model_config(work.panel, work.request.horizon, work.training)

@@ -23,13 +23,14 @@ from zoneinfo import ZoneInfo
 import numpy as np
 
 from forecast.cli.output import say
-from forecast.errors import SurgecastError
+from forecast.errors import NotFoundError, SurgecastError
 from forecast.home import Home
 from training.retraining.decision import decide, made_champion
 from training.retraining.ledger import Ledger
 from training.retraining.lock import job_lock
 from training.retraining.request import Outcome, RetrainRequest
 from training.retraining.tidying import abandon, complete, forget, tidy
+from training.retraining.verdicts import read_gate, stopped
 
 if TYPE_CHECKING:
     from training.gates.findings import GateReport
@@ -43,6 +44,8 @@ def retrain(home: Home, request: RetrainRequest) -> Outcome:
     Raises BusyError that names the holder where another job is at work, NotFoundError for an empty store,
     InputError for a cutoff outside of the demand.
     """
+    if not home.root.is_dir():  # nothing is made where there is nothing to do
+        raise NotFoundError("demand store", expected="imported demand", found=f"no folder {home.root}")
     with job_lock(home, what="retrain") as beat:
         tidy(home)
         decision = decide(home, request)
@@ -109,12 +112,12 @@ def _walk(work: Work) -> None:
     ledger.go_on(work.request.promote_anyway)
     gate = _check_data(work)
     if not gate.passed:
-        ledger.end("failed", judging.stopped(gate))
+        ledger.end("failed", stopped(gate))
         recording.record_stop(work, gate)
         return
     work.step("twin", lambda: fits.fit_twin(work))
     work.step("challenger", lambda: fits.fit_challenger(work))
-    judged = judging.read_gate(work.step("judgement", lambda: judging.judgement(work))["gate"])
+    judged = read_gate(work.step("judgement", lambda: judging.judgement(work))["gate"])
     work.step("record", lambda: recording.record(work))
     why = ledger.fact("promote_anyway")
     if reason := _kept(ledger, judged, why):
@@ -132,8 +135,6 @@ def _walk(work: Work) -> None:
 
 def _kept(ledger: Ledger, judged: GateReport, promote_anyway: str) -> str:
     """Why the challenger does not become champion; empty where it does."""
-    from training.retraining.judging import stopped
-
     if lost := (ledger.result("challenger") or {})["stopped"]:
         return str(lost)
     return "" if judged.passed or promote_anyway else stopped(judged)
@@ -142,7 +143,6 @@ def _kept(ledger: Ledger, judged: GateReport, promote_anyway: str) -> str:
 def _check_data(work: Work) -> GateReport:
     """What the data gate found; asked again until it has passed."""
     from training.gates.data import check_data
-    from training.retraining.judging import read_gate
 
     found = work.ledger.result("data")
     if found is not None and (report := read_gate(found["gate"])).passed:
@@ -152,14 +152,12 @@ def _check_data(work: Work) -> GateReport:
     report = check_data(
         work.home, settings.data_gate, cutoff=work.request.cutoff, today=_today(settings.demand.timezone)
     )
-    for finding in report.warnings:
-        say(f"data gate, warning: {finding.sentence()}")
     work.ledger.finish("data", {"gate": report.facts()})
     return report
 
 
 def _today(zone: str) -> np.datetime64:
-    return np.datetime64(datetime.now(ZoneInfo(zone)).replace(tzinfo=None), "s")
+    return np.datetime64(datetime.now(ZoneInfo(zone)).date())
 
 
 def _outcome(work: Work) -> Outcome:
@@ -170,7 +168,7 @@ def _outcome(work: Work) -> Outcome:
     def found(step: str, name: str) -> str:
         return str((ledger.result(step) or {}).get(name, ""))
 
-    gates: Mapping[str, object] = {
+    gates: Mapping[str, Mapping[str, object]] = {
         name: result["gate"]
         for name, step in (("data", "data"), ("promotion", "judgement"))
         if (result := ledger.result(step)) is not None

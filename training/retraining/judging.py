@@ -16,7 +16,6 @@ from forecast.evaluation.baselines import ForecastFunction, baselines
 from forecast.forecasts import Forecasts
 from forecast.model.bundle import Bundle
 from forecast.model.sharded import forecaster
-from training.gates.findings import Finding, Gate, GateReport
 from training.gates.promotion import Cost, judge
 from training.jobs import MODEL_NAME
 from training.registry import bundle_folder
@@ -46,21 +45,6 @@ def comparison(work: Work) -> Comparison:
     if work.compared is None:
         work.compared = _compare(work)
     return work.compared
-
-
-def read_gate(facts: Mapping[str, object]) -> GateReport:
-    """A gate's report from its facts."""
-    gate, findings = facts["gate"], facts["findings"]
-    assert isinstance(findings, list)
-    kind: Gate = "data" if gate == "data" else "promotion"
-    return GateReport(gate=kind, findings=tuple(Finding(**one) for one in findings))
-
-
-def stopped(gate: GateReport) -> str:
-    """Why a gate did not let a job pass, in one line."""
-    first, *others = gate.failures
-    more = f" (and {len(others)} more)" if others else ""
-    return f"{gate.gate} gate: {first.sentence()}{more}"
 
 
 def _compare(work: Work) -> Comparison:

@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final, Literal, Self
 
+from forecast.cli.output import plain
 from forecast.errors import IntegrityError
 from forecast.home import Home
 from forecast.snapshot.pointer import replace_file
@@ -71,7 +72,7 @@ class Ledger:
     @property
     def open(self) -> bool:
         """Whether there is something left to do."""
-        return self.status not in FINISHED
+        return self.status not in FINISHED and not self._content.get("closed", False)
 
     @property
     def reason(self) -> str:
@@ -119,13 +120,21 @@ class Ledger:
     def finish(self, step: str, result: Mapping[str, object]) -> None:
         """A step is done."""
         entry = self._content["steps"][step]
-        entry.update(state="done", ended=_now(), result=dict(result))
+        entry.update(state="done", ended=_now(), result=plain(result))
         self._write()
 
     def end(self, status: Status, reason: str) -> None:
         """The job is over, or has failed."""
         self._content.update(status=status, reason=reason, ended=_now())
         self._write()
+
+    def close(self, reason: str) -> None:
+        """Nobody will go on with the job: it stays `failed` where it was, else it is `superseded`."""
+        if self.status == "failed":
+            self._content["closed"] = True
+            self._write()
+        else:
+            self.end("superseded", reason)
 
     @property
     def untold(self) -> bool:

@@ -23,8 +23,9 @@ from training.jobs import MODEL_NAME, model_config
 from training.registry import CHALLENGER as CANDIDATE
 from training.registry import MODEL, bundle_folder, register, version_of
 from training.retraining.fits import read_epochs
-from training.retraining.judging import NAIVE, comparison, read_gate, stopped
+from training.retraining.judging import NAIVE, comparison
 from training.retraining.ledger import Ledger
+from training.retraining.verdicts import read_gate, stopped
 from training.retraining.work import CHALLENGER, TWIN, Work
 from training.tracking import EXPERIMENT, Run, connect
 

@@ -61,5 +61,5 @@ class Outcome:
     bundle_id: str = ""
     snapshot: str = ""
     run_id: str = ""
-    gates: Mapping[str, object] = field(default_factory=dict)
+    gates: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
     seconds: Mapping[str, float] = field(default_factory=dict)

@@ -53,7 +53,7 @@ def abandon(home: Home, ledger: Ledger) -> None:
         bundle_id = str((ledger.result(name) or {}).get("bundle_id", ""))
         if ledger.started("record") and bundle_id and bundle_id not in keep:
             shutil.rmtree(home.bundles_dir / bundle_id, ignore_errors=True)
-    ledger.end("superseded", "another job took its place")
+    ledger.close("another job took its place")
 
 
 def _keep_registered(home: Home, key: str) -> set[str]:

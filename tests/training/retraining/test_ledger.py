@@ -44,6 +44,19 @@ def test_a_job_that_has_ended_says_why(folder: Path) -> None:
     assert Ledger.read(folder).fact("promote_anyway") == "the boss says so"
 
 
+@pytest.mark.parametrize("failed", [True, False])
+def test_a_job_that_nobody_goes_on_with_is_over(folder: Path, failed: bool) -> None:
+    ledger = Ledger.begin(folder, {})
+    if failed:
+        ledger.end("failed", "stale demand")
+    ledger.close("another one")
+    found = Ledger.read(folder)
+    assert not found.open
+    assert (found.status, found.reason) == (
+        ("failed", "stale demand") if failed else ("superseded", "another one")
+    )
+
+
 def test_beginning_anew_leaves_nothing_of_before(folder: Path) -> None:
     Ledger.begin(folder, {}).start("data")
     (folder / "challenger").mkdir()

@@ -31,7 +31,7 @@ from training.retraining.request import RetrainRequest
 # MLflow's own use of SQLAlchemy; nothing that we could change.
 pytestmark = pytest.mark.filterwarnings("ignore::sqlalchemy.exc.SADeprecationWarning")
 LATER = "2023-04-18"
-WEAK = "[retrain]\nsteps = 1\n"
+WEAK = "[retrain]\nsteps = 1\nwarm = false\n"
 
 
 @pytest.fixture(scope="module")
@@ -118,6 +118,22 @@ def test_the_second_time_there_is_nothing_to_do_and_nothing_heavy_is_imported(ho
     assert state(home) == before
 
 
+def test_demand_that_has_not_come_for_long_stops_a_job_and_the_champion_goes_on(
+    home: Home, said: Path
+) -> None:
+    before = state(home)
+    command = ["retrain", "--home", str(home.root), "--json"]  # up to the last demand, which is old
+    for _ in range(2):  # asked again, for who is told may have brought some
+        assert finish(command, said) == 1
+        failed = outcome(said)
+        assert failed["status"] == "failed"
+        assert failed["reason"].startswith("data gate: freshness")
+        assert said.read_text().splitlines()[-1] == f"error: {failed['reason']}"
+        after = state(home)
+        assert after["runs"] == sorted([*before["runs"], ("retrain 2023-04-30", "FAILED")])  # type: ignore[misc]
+        assert all(after[name] == before[name] for name in ("champion", "pointer", "files", "versions"))
+
+
 def test_a_challenger_that_is_no_better_stays_back_until_somebody_takes_the_blame(
     home: Home, said: Path, tmp_path: Path
 ) -> None:
@@ -146,8 +162,8 @@ def test_who_comes_second_is_told_who_is_at_work_and_a_signal_ends_a_job_cleanly
     tmp_path: Path,
     number: signal.Signals,
     status: int,
-    capsys: pytest.CaptureFixture[str],
 ) -> None:
+    refused = tmp_path / "refused.txt"
     config = tmp_path / "long.toml"
     config.write_text("[retrain]\nsteps = 100000\n")
     others = (
@@ -159,8 +175,8 @@ def test_who_comes_second_is_told_who_is_at_work_and_a_signal_ends_a_job_cleanly
         while not any(path.stat().st_size for path in home.jobs_dir.glob("*18*/twin.jsonl")):
             assert process.is_alive(), said.read_text()
         for other in others:
-            assert run(other) == 1
-            errors = capsys.readouterr().err
+            assert finish(other, refused) == 1
+            errors = refused.read_text()
             assert f"found retrain (step twin), process {process.pid} on" in errors
             assert errors.splitlines()[-1].startswith("error: job: expected no other at work in")
         os.kill(process.pid or 0, number)
@@ -274,7 +290,7 @@ def test_a_champion_whose_bundle_is_gone_or_newer_is_named(home: Home, said: Pat
         ([], "[retrain]\nstepps = 3\n", 2, "config.toml, line 2: retrain.stepps: expected a key of"),
         ([], "[retrain]\nstepps = 3\n", 2, "did you mean steps?"),
         ([], "[retraining]\nsteps = 3\n", 2, "did you mean training?"),
-        ([], "[retrain]\nstride = 1000\n", 1, "history: expected at least"),
+        (["--cutoff", LATER], "[retrain]\nstride = 1000\n", 1, "history: expected at least"),
         ([], "[retrain]\nsteps = -1\n", 2, "retrain.steps: expected greater than or equal to 0"),
     ],
 )
@@ -299,5 +315,7 @@ def test_wrong_wishes_are_refused(
 
 
 def test_a_home_without_demand_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert run(["retrain", "--home", str(tmp_path)]) == 1
-    assert "imported demand" in capsys.readouterr().err
+    for root in (tmp_path, tmp_path / "none"):
+        assert run(["retrain", "--home", str(root)]) == 1
+        assert "imported demand" in capsys.readouterr().err
+    assert not (tmp_path / "none").exists()
