@@ -18,7 +18,7 @@ from forecast.demand.events.calendars import load_events
 from forecast.demand.events.grid import event_grid
 from forecast.demand.incoming import STEP_US
 from forecast.demand.panel import EventGrid, Floats, Panel, Period, SeriesKeys
-from forecast.demand.shards import PanelShards, cut, series_bytes, without_numbers
+from forecast.demand.shards import WHOLE_BYTES, PanelShards, cut, series_bytes, without_numbers
 from forecast.demand.store import KEYS, DemandStore, store_period
 from forecast.errors import InputError, IntegrityError, NotFoundError
 from forecast.home import Home
@@ -79,11 +79,14 @@ def load_shards(
     horizon: int = 0,
     since: np.datetime64 | None = None,
     version: str | None = None,
+    whole_bytes: int = WHOLE_BYTES,
 ) -> PanelShards:
     """The same panel in runs of series that are read when they are asked for, as of one version of the
-    store; of the periods from `since` on."""
+    store; of the periods from `since` on; in one run where that takes `whole_bytes` at most."""
     store = DemandStore(home.demand_dir, version=version)
-    return PanelReader(store, _calendars(home), cutoff=cutoff, horizon=horizon, since=since).shards()
+    return PanelReader(store, _calendars(home), cutoff=cutoff, horizon=horizon, since=since).shards(
+        whole_bytes
+    )
 
 
 def _calendars(home: Home) -> Grid:
@@ -161,9 +164,10 @@ class PanelReader:
             data_version=self._store.version,
         )
 
-    def shards(self) -> PanelShards:
-        """All series, in runs."""
-        return PanelShards(self.outline, self.read, cut(self.outline.n_series, self._series_bytes))
+    def shards(self, whole_bytes: int = WHOLE_BYTES) -> PanelShards:
+        """All series, in runs; in one where that takes `whole_bytes` at most."""
+        rows = cut(self.outline.n_series, self._series_bytes, whole_bytes)
+        return PanelShards(self.outline, self.read, rows)
 
     def read(self, rows: slice = slice(None)) -> Panel:
         """The panel of the series `rows`, all where nothing is said."""

@@ -69,9 +69,9 @@ def series_bytes(n_periods: int, n_known: Mapping[str, int], *, stock: bool) -> 
     return 4 * (n_periods * (1 + stock) + sum(n_known.values()))
 
 
-def cut(n_series: int, n_bytes: int) -> list[slice]:
-    """Runs of series of `n_bytes` each that fit `SHARD_BYTES`; one of all where they fit `WHOLE_BYTES`."""
-    if n_series * n_bytes <= WHOLE_BYTES:
+def cut(n_series: int, n_bytes: int, whole_bytes: int = WHOLE_BYTES) -> list[slice]:
+    """Runs of series of `n_bytes` each that fit `SHARD_BYTES`; one of all where they fit `whole_bytes`."""
+    if n_series * n_bytes <= whole_bytes:
         return [slice(0, n_series)]
-    n = max(SHARD_BYTES // n_bytes // ALIGNED, 1) * ALIGNED
+    n = max(min(SHARD_BYTES, whole_bytes) // n_bytes // ALIGNED, 1) * ALIGNED
     return [slice(first, min(first + n, n_series)) for first in range(0, n_series, n)]

@@ -30,6 +30,8 @@ SEASON: Final[dict[Period, int]] = {"hour": 7, "day": 7, "week": 1}
 """Days after which the same weekday comes again."""
 DRIFT_WEEKS: Final = 4
 """Weeks whose distributions are compared with those of as many weeks before."""
+AT_ONCE: Final = 1 << 27
+"""Bytes of the dense arrays that are read at once."""
 FEW: Final = 500
 """Labels of a dimension up to which the whole history is kept by label."""
 MANY: Final = 20_000
@@ -111,7 +113,7 @@ def read_survey(
     """Read the last `history_days` up to the period `last`."""
     n_periods = settings.history_days * (np.timedelta64(1, "D") / STEP[period])
     since = last - (max(int(n_periods), 1) - 1) * STEP[period]
-    return survey_of(load_shards(home, cutoff=cutoff, since=since), settings)
+    return survey_of(load_shards(home, cutoff=cutoff, since=since, whole_bytes=AT_ONCE), settings)
 
 
 def survey_of(shards: PanelShards, settings: DataGateSettings) -> Survey:

@@ -88,8 +88,9 @@ def _judge(survey: Survey, dimension: Dimension, reference: Usual, settings: Dat
     multiple, sure = _multiples(dimension, j)
     factor_limit = _factor(dimension.name, settings)
     many = judged & (multiple >= MULTIPLE)
-    new_unit = many & ((above & (found > settings.part_factor * center)) | (sure & (found > 2 * center)))
+    new_unit = many & sure & (found > 2 * center)
     if dimension.name == "item":
+        new_unit |= many & above & (found > settings.part_factor * center)
         above &= (found > factor_limit * reference.high_NJ * center) & (
             center >= settings.least_units * WARNED
         )
@@ -118,12 +119,14 @@ def _factor(name: str, settings: DataGateSettings) -> float:
 
 def _multiples(dimension: Dimension, j: int) -> tuple[NDArray[np.int64], Flags]:
     """The number that all counts of a judged day are multiples of though those before were not, else 1; and
-    where that is no chance."""
-    before_N = np.gcd.reduce(dimension.divisor_NW[:, :-j], axis=1)
+    where that is a power of ten and no chance. Goods sold by the dozen have such days now and then."""
     divisor_NJ, sold_NJ = dimension.divisor_NW[:, -j:], dimension.sold_NW[:, -j:]
-    told_NJ = (divisor_NJ > 1) & (before_N == 1)[:, None] & (sold_NJ >= SELLERS)
-    multiple_NJ = np.where(told_NJ, divisor_NJ, 1)
-    return multiple_NJ, sold_NJ * np.log(multiple_NJ) > -np.log(CHANCE)
+    before_NR, sold_NR = dimension.divisor_NW[:, :-j], dimension.sold_NW[:, :-j]
+    packs_N = ((before_NR >= MULTIPLE) & (sold_NR >= SELLERS)).any(axis=1)
+    new_N = (np.gcd.reduce(before_NR, axis=1) == 1) & ~packs_N
+    multiple_NJ = np.where(new_N[:, None] & (sold_NJ >= SELLERS), np.maximum(divisor_NJ, 1), 1)
+    by_ten_NJ = np.isin(multiple_NJ, (10, 100, 1_000))
+    return multiple_NJ, by_ten_NJ & (sold_NJ * np.log(multiple_NJ) > -np.log(CHANCE))
 
 
 def _blocking(
