@@ -137,7 +137,8 @@ def test_a_search_its_runs_its_file_and_how_it_goes_on(home: Home, monkeypatch: 
     more = ask(home, "--trials", "9", "--minutes", "0.02", "--resume")
     assert more["study"] == found["study"]
     assert more["trials"][:3] == found["trials"]
-    assert (more["ended"], len(more["trials"])) == ("minutes", 4)
+    assert more["ended"] == "minutes"
+    assert 3 < len(more["trials"]) < 9
     (home.root / "surgecast.toml").write_text(SETTINGS.replace("origins = 2", "origins = 1"))
     with pytest.raises(
         UsageError, match=r"--resume: expected origins 2, as tune-.* has it, found 1; without"
