@@ -25,6 +25,8 @@ STANDING_S: Final = 0.1
 """Seconds that a queue may last until it counts as overload; more where calls take longer."""
 OVERLOADED_S: Final = 1.0
 """Seconds without a refusal after which a lane is no longer overloaded."""
+NARROW_S: Final = 3.0
+"""Seconds for which an overloaded lane lets one call wait, before it tries its whole bound again."""
 LONGEST_REST_S: Final = 0.01
 QUIET_S: Final = 0.002
 """Seconds without a refusal after which the gate has seen to all that came."""
@@ -61,9 +63,9 @@ class Lane:
 
     A burst of `burst` calls is let in as well, so that a moment's pause refuses nobody. When there were more
     than `bound` for a while, or more than `burst`, the lane is overloaded, until a second passes without a
-    refusal. Then one call may wait beside those that are worked on, for with so many coming that is enough
-    to lose no turn, and all that a longer queue adds is waiting. A call whose request is slow to come holds
-    a thread, but no turn.
+    refusal. While more than `bound` come, one may wait beside those that are worked on: with so many that is
+    enough to lose no turn, and all that a longer queue adds is waiting. A call whose request is slow to come
+    holds a thread, but no turn.
 
     gives_way: after a call, rest while others are being refused, three times as long as was worked at most.
     The thread that refuses needs the interpreter's lock too; calls would wait for it unseen, before the gate.
@@ -85,6 +87,7 @@ class Lane:
         self._mean_s = 0.01
         self._busy_since = 0.0
         self._refused_at = -math.inf
+        self._narrow_until = -math.inf
 
     @property
     def calls(self) -> int:
@@ -99,12 +102,15 @@ class Lane:
             standing = self._calls >= self.bound and now - self._busy_since > max(
                 STANDING_S, 10 * self._mean_s
             )
-            allowed = self.bound if standing else self.burst
-            if now < self._refused_at + OVERLOADED_S:
+            overloaded = standing or now < self._refused_at + OVERLOADED_S
+            allowed = self.bound if overloaded else self.burst
+            if now < self._narrow_until:
                 allowed = self._narrow
             if self._calls < allowed:
                 self._calls += 1
                 return
+            if now >= self._narrow_until:
+                self._narrow_until = now + NARROW_S
             self._refused_at = now
             wait = _rounded_up(self._mean_s * self.bound / self._n_turns)
         raise OverloadError(

@@ -6,7 +6,7 @@ import pytest
 from access import token
 
 from forecast.errors import OverloadError
-from serving.access.admission import OVERLOADED_S, STANDING_S, Lane, Place
+from serving.access.admission import NARROW_S, OVERLOADED_S, STANDING_S, Lane, Place
 from serving.access.limits import Quota
 from serving.access.tokens import read_tokens
 
@@ -76,7 +76,11 @@ def test_a_burst_is_let_in_and_a_standing_queue_is_not():
     assert entered(lane.enter, [5.0 + OVERLOADED_S / 2] * 9) == 1
     for _ in range(2):
         lane.leave()
-    later = 5.0 + 3 * OVERLOADED_S
+    tried = 5.0 + NARROW_S
+    assert entered(lane.enter, [tried] * 4) == 4, "the bound is tried again"
+    for _ in range(4):
+        lane.leave()
+    later = tried + OVERLOADED_S
     assert entered(lane.enter, [later] * 8) == 8, "calm again"
     assert entered(lane.enter, [later + 2 * STANDING_S] * 8) == 0, "these have been waiting for long"
 
