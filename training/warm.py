@@ -48,8 +48,8 @@ KERNEL: Final = "event_kernel.weight"
 
 
 def shortened(training: TrainingConfig) -> TrainingConfig:
-    """What a warm start needs of a fit from scratch: a quarter of its minutes and steps, a lower learning
-    rate that falls soon, and windows that are more recent."""
+    """What a warm start needs of a fit from scratch: a quarter of its minutes and steps, and a lower
+    learning rate that falls soon."""
     return replace(
         training,
         minutes=None if training.minutes is None else training.minutes / 4,
@@ -57,7 +57,6 @@ def shortened(training: TrainingConfig) -> TrainingConfig:
         learning_rate=training.learning_rate / 3,
         warmup_steps=max(min(training.warmup_steps // 5, training.steps // 40), 1),
         plateau=0.25,
-        half_life=max(training.half_life // 3, 1),
         stages=2,
     )
 
