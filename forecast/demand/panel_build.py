@@ -18,7 +18,7 @@ from forecast.demand.events.calendars import load_events
 from forecast.demand.events.grid import event_grid
 from forecast.demand.incoming import STEP_US
 from forecast.demand.panel import EventGrid, Floats, Panel, Period, SeriesKeys
-from forecast.demand.shards import WHOLE_BYTES, PanelShards, cut, series_bytes, without_numbers
+from forecast.demand.shards import PanelShards, cut, series_bytes, without_numbers
 from forecast.demand.store import KEYS, DemandStore, store_period
 from forecast.errors import InputError, IntegrityError, NotFoundError
 from forecast.home import Home
@@ -79,7 +79,7 @@ def load_shards(
     horizon: int = 0,
     since: np.datetime64 | None = None,
     version: str | None = None,
-    whole_bytes: int = WHOLE_BYTES,
+    whole_bytes: int | None = None,
 ) -> PanelShards:
     """The same panel in runs of series that are read when they are asked for, as of one version of the
     store; of the periods from `since` on; in one run where that takes `whole_bytes` at most."""
@@ -164,7 +164,7 @@ class PanelReader:
             data_version=self._store.version,
         )
 
-    def shards(self, whole_bytes: int = WHOLE_BYTES) -> PanelShards:
+    def shards(self, whole_bytes: int | None = None) -> PanelShards:
         """All series, in runs; in one where that takes `whole_bytes` at most."""
         rows = cut(self.outline.n_series, self._series_bytes, whole_bytes)
         return PanelShards(self.outline, self.read, rows)

@@ -69,8 +69,10 @@ def series_bytes(n_periods: int, n_known: Mapping[str, int], *, stock: bool) -> 
     return 4 * (n_periods * (1 + stock) + sum(n_known.values()))
 
 
-def cut(n_series: int, n_bytes: int, whole_bytes: int = WHOLE_BYTES) -> list[slice]:
-    """Runs of series of `n_bytes` each that fit `SHARD_BYTES`; one of all where they fit `whole_bytes`."""
+def cut(n_series: int, n_bytes: int, whole_bytes: int | None = None) -> list[slice]:
+    """Runs of series of `n_bytes` each that fit `SHARD_BYTES`; one of all where they fit `whole_bytes`,
+    `WHOLE_BYTES` unless told."""
+    whole_bytes = WHOLE_BYTES if whole_bytes is None else whole_bytes
     if n_series * n_bytes <= whole_bytes:
         return [slice(0, n_series)]
     n = max(min(SHARD_BYTES, whole_bytes) // n_bytes // ALIGNED, 1) * ALIGNED
