@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 from serving.client.connection import OPTIONS, Connection
 
 
-class Connected:
+class Connected(ABC):
     """Knows how to reach a server, and `_open`s the connection once it knows."""
 
     def __init__(
@@ -33,8 +34,9 @@ class Connected:
         """HOST:PORT of the server."""
         return self.connection.address
 
+    @abstractmethod
     def _open(self) -> None:
-        raise NotImplementedError
+        """Make the channel; called once, when the connection is known."""
 
 
 class Channel:
