@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import sqlite3
 import threading
 import time
@@ -15,9 +16,12 @@ import numpy as np
 import polars as pl
 import pytest
 from panels import make_panel
+from sqlalchemy import event
+from sqlalchemy.orm import Session
 from tracking_home import home_with_mlflow
 
 from forecast.cli.main import run as main
+from forecast.cli.processes import ended_by_signals
 from forecast.errors import BusyError, IntegrityError, NotFoundError, PreconditionError
 from forecast.home import Home
 from forecast.model.bundle import Bundle
@@ -92,6 +96,20 @@ def test_epochs_do_not_wait_and_come_through_later(home: Home, capsys: pytest.Ca
     assert losses(home, run.run_id) == [(step, 1 / step) for step in (1, 2, 3, 4)]
     (line,) = capsys.readouterr().err.splitlines()
     assert line.endswith("training goes on, its numbers are kept and written later")
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupt_in_the_middle_of_a_commit_leaves_nothing_locked(
+    home: Home, number: signal.Signals
+) -> None:
+    def interrupt(_session: Session) -> None:
+        signal.raise_signal(number)
+
+    with pytest.raises((KeyboardInterrupt, SystemExit)), ended_by_signals(), Run(home, "cut") as run:  # noqa: PT012
+        event.listen(Session, "before_commit", interrupt, once=True)
+        run.metrics({"one": 1.0})
+    found = connect(home).get_run(run.run_id)
+    assert (found.info.status, found.data.metrics) == ("KILLED", {"one": 1.0})
 
 
 def test_a_database_that_is_gone_ends_the_run_and_no_other_one_is_made(home: Home) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import random
+import signal
 import sqlite3
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -30,10 +32,13 @@ UNUSABLE: Final = (
     sqlite3.SQLITE_IOERR,
     sqlite3.SQLITE_FULL,
 )
+ENDING: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class Patient:
     """An `MlflowClient` of one database; each call waits while it is locked and fails clearly.
+
+    A signal to end comes while a call waits or after it, never in the middle of its writing.
 
     Raises, from any method: BusyError when it stays locked; NotFoundError when the file is gone, or is not
     the one it was at first; PreconditionError when it cannot be written; IntegrityError when it is damaged.
@@ -60,13 +65,38 @@ def patiently(database: Path, patience_s: float, inode: int | None = None) -> It
     from sqlalchemy.exc import SQLAlchemyError
 
     try:
-        yield
+        with undisturbed():
+            yield
     except (MlflowException, SQLAlchemyError) as error:
         cause = _sqlite_error(error)
         clear = None if cause is None else _clear(cause, database)
         if clear is None:
             raise
         raise clear from error
+
+
+@contextmanager
+def undisturbed() -> Iterator[None]:
+    """Signals that would end the program come when what is inside is done.
+
+    A session that an exception leaves in the middle of its commit keeps the database locked for as long as
+    the exception lives, so that the run could not even say that it was interrupted.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield  # only the main thread is sent signals
+        return
+    came: list[int] = []
+    former = {number: signal.getsignal(number) for number in ENDING}
+    former = {number: handler for number, handler in former.items() if callable(handler)}
+    for number in former:
+        signal.signal(number, lambda number, _frame: came.append(number))
+    try:
+        yield
+    finally:
+        for number, handler in former.items():
+            signal.signal(number, handler)
+        if came:
+            signal.raise_signal(came[0])
 
 
 def await_free(database: Path, patience_s: float, inode: int | None = None) -> None:
@@ -106,7 +136,8 @@ def _check_file(database: Path, inode: int | None) -> None:
 def _touch(database: Path) -> None:
     """Take the lock that a write takes, and let it go."""
     address = f"file:{quote(str(database.absolute()))}?mode=rw"
-    with closing(sqlite3.connect(address, uri=True, timeout=0, isolation_level=None)) as connection:
+    connecting = closing(sqlite3.connect(address, uri=True, timeout=0, isolation_level=None))
+    with undisturbed(), connecting as connection:
         connection.execute("begin immediate")
         connection.execute("rollback")
 
