@@ -70,7 +70,7 @@ def _step(home: Home) -> str:
     if not last["cutoff"].startswith(CUTOFFS[1]):
         return "before its first step"
     under_way = [name for name, entry in last["steps"].items() if entry["state"] == "started"]
-    return under_way[0] if under_way else "between steps"
+    return under_way[-1] if under_way else "between steps"
 
 
 if __name__ == "__main__":
