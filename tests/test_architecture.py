@@ -47,7 +47,7 @@ HEAVY = (
     "pydantic_settings",
 )
 SHARED = "serving.commands.options"
-LIGHT = ("forecast.cli", "forecast.errors", "forecast.home", SHARED)
+LIGHT = ("forecast.cli", "forecast.errors", "forecast.home", "forecast.times", SHARED)
 FILES = [path for room in ROOMS for path in sorted((ROOT / room).rglob("*.py"))]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 COMMANDS = sorted(

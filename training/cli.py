@@ -10,6 +10,7 @@ import typer
 from forecast.cli.options import DEFAULT_HOME, HomeOption, JsonOption
 from forecast.errors import BusyError, UsageError
 from forecast.home import Home
+from forecast.times import iso
 
 if TYPE_CHECKING:
     from forecast.evaluation.backtest import BacktestReport
@@ -87,7 +88,7 @@ def train(
     role = "champion" if made.promoted else "registered, not promoted"
     typer.echo(
         f"bundle {made.bundle.bundle_id}, version {made.registered.version} ({role}):"
-        f" {facts['series']:,} series up to {facts['origin']}, {facts['steps']:,} steps"
+        f" {facts['series']:,} series up to {iso(str(facts['origin']))}, {facts['steps']:,} steps"
     )
 
 

@@ -23,6 +23,7 @@ from forecast.home import Home
 from forecast.model.bundle import Bundle
 from forecast.model.config import ModelConfig
 from forecast.model.sharded import forecaster
+from forecast.times import iso
 from training.config import TrainingConfig
 from training.devices import tell_device
 from training.features import usable
@@ -90,7 +91,7 @@ def read_panel(
     """
     panel, dropped = usable(load_panel(home, cutoff=cutoff, horizon=horizon, version=version), horizon)
     if dropped:
-        reason = f"not known for the {horizon} periods after {_day(panel.origin)}"
+        reason = f"not known for the {horizon} periods after {iso(panel.origin)}"
         say(f"left out, because {reason}: {', '.join(dropped)}")
     return panel
 
@@ -152,7 +153,7 @@ def run_backtest(
     """
     origins = origins_of(panel, horizon, wanted)
     past = panel.until(origins[0])
-    with Run(run.home, f"backtest model {_day(past.origin)}", parent=run, tags={"purpose": "train"}) as child:
+    with Run(run.home, f"backtest model {iso(past.origin)}", parent=run, tags={"purpose": "train"}) as child:
         child.parameters({"training": training, "horizon": horizon})
         child.data(past, source=str(run.home.demand_dir))
         bundle = fit_shown(past, horizon, training, "training the backtest's model", child.epoch)
@@ -179,7 +180,7 @@ def train(home: Home, job: TrainJob) -> Trained:
     if tested:
         origins_of(panel, job.horizon, job.plan)
     tell_device(job.training.device)
-    name = f"train {_day(panel.origin)} {panel.n_series:,} series"
+    name = f"train {iso(panel.origin)} {panel.n_series:,} series"
     with job_lock(home, what="train"):
         follow_rollback(home)
         with Run(home, name, tags={"purpose": "train"}) as run:
@@ -225,7 +226,7 @@ def score_past(home: Home, job: TrainJob) -> BacktestReport:
     panel = read_panel(home, cutoff=job.cutoff, horizon=job.horizon)
     origins_of(panel, job.horizon, job.plan)
     tell_device(job.training.device)
-    name = f"backtest {_day(panel.origin)} {panel.n_series:,} series"
+    name = f"backtest {iso(panel.origin)} {panel.n_series:,} series"
     with Run(home, name, tags={"purpose": "backtest"}) as run:
         _log_setting(run, panel, job.horizon, job.training, job.plan)
         report, _ = run_backtest(run, panel, job.horizon, job.plan, job.training)
@@ -244,8 +245,3 @@ def _log_setting(
     model = model_config(panel, horizon, training)
     features = ", ".join(panel.known) or "none"
     run.parameters({"model": model, "training": training, "backtest": wanted, "known_features": features})
-
-
-def _day(time: np.datetime64) -> str:
-    """A period's start, without the hour where it is midnight."""
-    return str(time).removesuffix("T00:00:00")

@@ -22,6 +22,7 @@ from forecast.home import Home
 from forecast.model.bundle import Bundle
 from forecast.snapshot.pointer import manifest_of
 from forecast.snapshot.rollback import open_rollback, reconcile
+from forecast.times import iso
 from training.tracking import Run, connect
 
 if TYPE_CHECKING:
@@ -77,7 +78,7 @@ class Version:
     @property
     def cutoff(self) -> str:
         """Last period whose demand it has seen, without the hour where that is midnight."""
-        return (self.tags.get("origin") or self.tags.get("cutoff", "")).removesuffix("T00:00:00")
+        return iso(self.tags.get("origin") or self.tags.get("cutoff", ""))
 
     @property
     def gone_back_from(self) -> bool:

@@ -31,6 +31,7 @@ from forecast.model.coupling import coupling_rows
 from forecast.model.ensemble import Ensemble
 from forecast.model.priors import borrowed_channel
 from forecast.model.schema import FeatureSchema, seen_events
+from forecast.times import iso
 from training.config import TrainingConfig
 from training.curriculum import Stage, final_stage
 
@@ -70,7 +71,7 @@ def why_not(start: Bundle, panel: Panel, model: ModelConfig) -> str:
         return f"the model changed: {', '.join(changed)}"
     seen = np.datetime64(str(start.facts["origin"]))
     if seen > panel.origin:
-        return f"the start has seen demand up to {seen}, after the cutoff {panel.origin}"
+        return f"the start has seen demand up to {iso(seen)}, after the cutoff {iso(panel.origin)}"
     fresh = FeatureSchema.fit(panel, model.horizon)
     return (
         _other_features(start.schema, fresh, panel)

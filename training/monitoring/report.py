@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Final
 
-import numpy as np
 import polars as pl
 
 from forecast.cli.output import Cell, print_table, say
+from forecast.times import iso
 from training.gates.findings import Finding
 from training.monitoring.rounds import Round
 from training.monitoring.table import METRICS, overall
@@ -32,7 +32,7 @@ def print_round(found: Round, by: str | None) -> None:
     """A row per snapshot, then per part where asked for, and what there is to say."""
     whole = overall(found.scores)
     rows = [[*_about(row), *_cells(row)] for row in whole.iter_rows(named=True)]
-    title = f"Published forecasts against demand up to {_day(found.last)} (data version {found.data_version})"
+    title = f"Published forecasts against demand up to {iso(found.last)} (data version {found.data_version})"
     print_table(("origin", "snapshot", "model", "periods", *HEADINGS.values()), rows, title=title)
     if by is not None:
         _print_parts(found.scores, by)
@@ -41,7 +41,7 @@ def print_round(found: Round, by: str | None) -> None:
     for skipped in found.skipped:
         say(f"skipped {skipped.snapshot}: {skipped.reason}")
     for waiting in found.waiting:
-        say(f"{waiting.manifest.id}: nothing known yet; from {_day(waiting.first)} on")
+        say(f"{waiting.manifest.id}: nothing known yet; from {iso(waiting.first)} on")
     for finding in found.warnings:
         say(f"warning: {finding.sentence()}")
     for finding in found.failures:
@@ -135,7 +135,3 @@ def _metrics(row: dict[str, object]) -> dict[str, object]:
 
 def _finding(finding: Finding) -> dict[str, object]:
     return asdict(finding)
-
-
-def _day(time: np.datetime64) -> str:
-    return str(time).removesuffix("T00:00:00")

@@ -20,6 +20,7 @@ from forecast.home import Home
 from forecast.monitor_settings import MonitorSettings
 from forecast.snapshot.folders import locked
 from forecast.snapshot.reader import Snapshot
+from forecast.times import iso
 from training.gates.findings import Finding
 from training.monitoring.candidates import Candidates, Ripe, Skipped, Waiting, find_candidates
 from training.monitoring.judge import judge, recent_scores
@@ -149,8 +150,8 @@ def _chosen(
     if scores.is_empty():
         if found.waiting:
             first = found.waiting[0]
-            expected = f"some of {_day(first.first)} or later, which {first.manifest.id} forecast"
-            raise NotFoundError("demand", expected=expected, found=f"none after {_day(outline.origin)}")
+            expected = f"some of {iso(first.first)} or later, which {first.manifest.id} forecast"
+            raise NotFoundError("demand", expected=expected, found=f"none after {iso(outline.origin)}")
         named = "; ".join(f"{one.snapshot}: {one.reason}" for one in skipped)
         raise NotFoundError("snapshot", expected="one that can be scored", found=named)
     if since is None:
@@ -159,7 +160,7 @@ def _chosen(
     if chosen.is_empty():
         latest = str(overall(scores)["origin"][-1]).removesuffix(" 00:00:00")
         last = f"none; the last that could be scored is of {latest}"
-        raise NotFoundError("snapshot", expected=f"one of {_day(since)} or later", found=last)
+        raise NotFoundError("snapshot", expected=f"one of {iso(since)} or later", found=last)
     return chosen
 
 
@@ -169,7 +170,3 @@ def _newest(scores: pl.DataFrame, found: Candidates) -> tuple[str, str]:
     made = [(one.created, one.bundle_id) for one in manifests]
     made += list(overall(scores).select("created", "bundle").iter_rows())
     return max(made)
-
-
-def _day(time: np.datetime64) -> str:
-    return str(time).removesuffix("T00:00:00")

@@ -11,6 +11,7 @@ import polars as pl
 
 from forecast.home import Home
 from forecast.snapshot.format import EVENTS, read_spans
+from forecast.times import iso
 from training.gates.findings import Finding
 from training.monitoring.picture import EventDays, latest_of_each_origin, plot_over_time
 from training.monitoring.report import wide
@@ -25,7 +26,7 @@ SEGMENT_METRICS: Final = ("wql", "fva")
 
 def log_round(home: Home, found: Round) -> str:
     """Log a round as one run; its id. A metric's steps are the origins, as 20261101."""
-    name = f"monitor {str(found.last).removesuffix('T00:00:00')}"
+    name = f"monitor {iso(found.last)}"
     tags = {
         "purpose": PURPOSE,
         "job": PURPOSE,

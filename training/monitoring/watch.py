@@ -13,6 +13,7 @@ from forecast.cli.processes import ended_by_signals
 from forecast.errors import SurgecastError
 from forecast.home import Home
 from forecast.settings import load_settings
+from forecast.times import iso
 from training.monitoring.gauges import Gauges, exposed, write_metrics
 from training.monitoring.report import print_round, round_json
 from training.monitoring.rounds import Round, look
@@ -104,7 +105,7 @@ def _write(gauges: Gauges, path: Path) -> None:
 
 def _tell(found: Round) -> None:
     n = len(overall(found.scores))
-    say(f"demand up to {found.last}: {n} snapshots, {len(found.new)} scored now")
+    say(f"demand up to {iso(found.last)}: {n} snapshots, {len(found.new)} scored now")
     for skipped in found.skipped:
         say(f"skipped {skipped.snapshot}: {skipped.reason}")
     for finding in found.failures:

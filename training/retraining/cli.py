@@ -10,6 +10,7 @@ import typer
 from forecast.cli.options import DEFAULT_HOME, HomeOption, JsonOption
 from forecast.errors import SurgecastError, UsageError
 from forecast.home import Home
+from forecast.times import iso
 
 if TYPE_CHECKING:
     from training.retraining.request import Outcome
@@ -91,7 +92,7 @@ def outcome_json(outcome: Outcome) -> dict[str, object]:
 def _line(outcome: Outcome) -> str:
     if outcome.status == "nothing":
         return f"nothing to do: {outcome.reason}"
-    until = outcome.cutoff.removesuffix("T00:00:00")
+    until = iso(outcome.cutoff)
     made = f"version {outcome.version}, bundle {outcome.bundle_id}, trained up to {until}"
     if outcome.status == "promoted":
         return f"promoted: {made}; snapshot {outcome.snapshot} ({outcome.reason})"

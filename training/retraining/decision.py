@@ -13,6 +13,7 @@ from forecast.demand.store import DemandStore, store_period
 from forecast.errors import InputError, NotFoundError
 from forecast.home import Home
 from forecast.snapshot.rollback import open_rollback
+from forecast.times import iso
 from training.retraining.champion import Champion, champion_of
 from training.retraining.key import Basis, code_version, config_version
 from training.retraining.ledger import Ledger, ledgers
@@ -49,7 +50,7 @@ def decide(home: Home, request: RetrainRequest) -> Decision:
     key = basis.key(champion.bundle_id if champion else "")
     do = _go_on(found, key, basis, champion) or _done(found, key, basis, request)
     if do is None and champion is not None and _seen(champion) >= datetime.fromisoformat(basis.cutoff):
-        seen = champion.origin.removesuffix("T00:00:00")
+        seen = iso(champion.origin)
         reason = f"the champion, version {champion.version}, has seen the demand up to {seen}"
         do = Outcome(status="nothing", reason=reason, cutoff=basis.cutoff)
     if do is None:
@@ -105,8 +106,8 @@ def _basis(home: Home, request: RetrainRequest) -> Basis:
         raise NotFoundError("demand store", expected="periods with demand", found="none")
     cutoff = last if request.cutoff is None else _period(request.cutoff, first, STEP_US[store_period(ledger)])
     if not first <= cutoff <= last:
-        expected = f"a time from {_day(first)} to {_day(last)}, the last with demand"
-        raise InputError("cutoff", expected=expected, found=_day(cutoff))
+        expected = f"a time from {iso(first)} to {iso(last)}, the last with demand"
+        raise InputError("cutoff", expected=expected, found=iso(cutoff))
     return Basis(
         data_version=str(ledger.height),
         cutoff=cutoff.isoformat(),
@@ -139,7 +140,3 @@ def _seen(champion: Champion) -> datetime:
         return datetime.fromisoformat(champion.origin)
     except ValueError:  # a version that was registered by hand
         return datetime.min
-
-
-def _day(moment: datetime) -> str:
-    return moment.isoformat().removesuffix("T00:00:00")

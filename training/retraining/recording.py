@@ -17,6 +17,7 @@ from forecast.cli.output import say
 from forecast.errors import NotFoundError, SurgecastError
 from forecast.home import Home
 from forecast.model.bundle import Bundle
+from forecast.times import iso
 from training import story
 from training.gates.findings import GateReport
 from training.jobs import MODEL_NAME, model_config
@@ -165,7 +166,7 @@ def _gates(work: Work) -> list[GateReport]:
 
 def _log_twin(work: Work, run: Run) -> None:
     twin = work.bundle(TWIN)
-    with Run(work.home, f"twin {_day(str(work.past.origin))}", parent=run, tags=_run_tags(work)) as child:
+    with Run(work.home, f"twin {iso(work.past.origin)}", parent=run, tags=_run_tags(work)) as child:
         child.data(work.past, source=str(work.home.demand_dir))
         for epoch in read_epochs(_epochs(work, TWIN)):
             child.epoch(epoch)
@@ -198,8 +199,4 @@ def _version_tags(work: Work) -> dict[str, str]:
 
 
 def _title(work: Work) -> str:
-    return f"retrain {_day(work.ledger.fact('cutoff'))}"
-
-
-def _day(time: str) -> str:
-    return time.removesuffix("T00:00:00")
+    return f"retrain {iso(work.ledger.fact('cutoff'))}"

@@ -24,6 +24,7 @@ from forecast.evaluation.plots import (
     plot_surges,
 )
 from forecast.evaluation.surge_calls import surge_table
+from forecast.times import iso
 from training.tracking import Run
 
 MAIN: Final = ("wql", "wape", "bias", "coverage_80")
@@ -104,7 +105,7 @@ def _log_rivals(run: Run, report: BacktestReport, own: str, rivals: Sequence[str
 def _log_origins(run: Run, report: BacktestReport, own: str) -> None:
     """A child for each origin, and its main numbers in the parent with the origin's place as step."""
     for i, (origin, one) in enumerate(zip(report.origins, by_origin(report), strict=True)):
-        day = str(origin).removesuffix("T00:00:00")
+        day = iso(origin)
         numbers = headline(one)
         tags = {"purpose": "backtest", "origin": day, "cutoff": day}
         with Run(run.home, f"origin {day}", tags=tags, parent=run) as child:

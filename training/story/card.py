@@ -11,6 +11,7 @@ import numpy as np
 from forecast.demand.panel import STEP, Panel
 from forecast.evaluation.backtest import BacktestReport
 from forecast.model.bundle import Bundle
+from forecast.times import iso
 from training.story.weaknesses import weaknesses
 from training.tracking import Run
 from training.tracking.run import flatten
@@ -68,7 +69,7 @@ def log_card(run: Run, version: str, card: str) -> None:
 def _title(bundle: Bundle, panel: Panel, purpose: str) -> str:
     horizon, period = bundle.config.horizon, panel.period
     return (
-        f"# Demand forecasts to {_day(panel.origin)}\n\n"
+        f"# Demand forecasts to {iso(panel.origin)}\n\n"
         f"Forecasts units per {period} for {panel.n_series:,} series, {horizon} {period}s ahead, as equally"
         f" likely scenarios with quantiles, means and chances of surges. Made by `{purpose}`; bundle"
         f" `{bundle.bundle_id}`.\n"
@@ -80,8 +81,8 @@ def _data(panel: Panel) -> str:
     sold = float(np.nansum(panel.demand_ST))
     zero = float(np.mean(panel.demand_ST[told_ST] == 0)) if told_ST.any() else 0.0
     lines = [
-        f"Version {panel.data_version or 'unknown'} of the demand table, {_day(panel.start)} to"
-        f" {_day(panel.origin)}: {panel.n_series:,} series over {panel.n_periods:,} {panel.period}s,"
+        f"Version {panel.data_version or 'unknown'} of the demand table, {iso(panel.start)} to"
+        f" {iso(panel.origin)}: {panel.n_series:,} series over {panel.n_periods:,} {panel.period}s,"
         f" {sold:,.0f} units.",
         f"{len(set(panel.keys.item.tolist())):,} items, {len(set(panel.keys.location.tolist())):,} locations,"
         f" {len(set(panel.keys.platform.tolist())):,} platforms.",
@@ -104,7 +105,7 @@ def _features(bundle: Bundle, panel: Panel) -> str:
     labels = [f"{one.name} ({len(one.labels):,})" for one in schema.statics]
     kinds = sorted({name.split("/")[0] for name in schema.events})
     ahead = max(panel.n_known - panel.n_periods, 0)
-    reach = f", to {_day(panel.origin + ahead * STEP[panel.period])}" if schema.known else ""
+    reach = f", to {iso(panel.origin + ahead * STEP[panel.period])}" if schema.known else ""
     lines = [
         "The series' own past, stock-outs, the calendar, and what the same time a year before was like.",
         f"Known ahead: {_list(known)}{reach}.",
@@ -126,7 +127,7 @@ def _training(bundle: Bundle, training: Mapping[str, object]) -> str:
 def _scores(report: BacktestReport | None, own: str) -> str:
     if report is None:
         return "## Scores\n\nNone: it was not backtested.\n"
-    first, last = _day(report.origins[0]), _day(report.origins[-1])
+    first, last = iso(report.origins[0]), iso(report.origins[-1])
     lines = [
         f"Backtest from {len(report.origins)} origins, {first} to {last}, {report.horizon} periods ahead, by"
         " the same recipe fitted on what was known at the first of them. WQL and WAPE are errors as shares of"
@@ -165,7 +166,3 @@ def _list(names: Sequence[str]) -> str:
 
 def _bullets(lines: Sequence[str]) -> str:
     return "".join(f"- {line}\n" for line in lines)
-
-
-def _day(time: np.datetime64) -> str:
-    return str(time).removesuffix("T00:00:00")

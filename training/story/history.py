@@ -15,6 +15,7 @@ from forecast.errors import SurgecastError
 from forecast.home import Home
 from forecast.snapshot.format import Manifest
 from forecast.snapshot.pointer import Pointer, manifest_of, readable_pointer
+from forecast.times import iso
 from training.registry import CHAMPION, MODEL
 from training.tracking import EXPERIMENT, connect
 
@@ -118,7 +119,7 @@ def _versions(client: MlflowClient) -> tuple[VersionFacts, ...]:
         VersionFacts(
             version=str(row.version),
             bundle_id=row.tags.get("bundle_id", ""),
-            cutoff=_day(row.tags.get("cutoff") or row.tags.get("origin", "")),
+            cutoff=iso(row.tags.get("cutoff") or row.tags.get("origin", "")),
             aliases=tuple(sorted(aliases.get(str(row.version), []))),
             made=_moment(row.creation_timestamp),
             run_id=str(row.run_id or ""),
@@ -153,7 +154,7 @@ def _runs(client: MlflowClient) -> tuple[RunFacts, ...]:
             purpose=row.data.tags.get("purpose", ""),
             status=row.info.status,
             started=_moment(row.info.start_time),
-            cutoff=_day(row.data.tags.get("cutoff", "")),
+            cutoff=iso(row.data.tags.get("cutoff", "")),
             tags=dict(row.data.tags),
             metrics=dict(row.data.metrics),
         )
@@ -169,7 +170,7 @@ def _jobs(home: Home) -> tuple[JobFacts, ...]:
             facts = {name: str(content.get(name, "")) for name in ("status", "reason", "began", "cutoff")}
         except (OSError, ValueError, AttributeError):
             continue  # one that is being written, or was damaged: its job will say so
-        found.append(JobFacts(key=path.parent.name, **{**facts, "cutoff": _day(facts["cutoff"])}))
+        found.append(JobFacts(key=path.parent.name, **{**facts, "cutoff": iso(facts["cutoff"])}))
     return tuple(sorted(found, key=lambda one: one.began, reverse=True))
 
 
@@ -185,7 +186,3 @@ def _serving(home: Home) -> Serving | None:
 
 def _moment(milliseconds: int) -> datetime:
     return datetime.fromtimestamp(milliseconds / 1000, UTC)
-
-
-def _day(time: str) -> str:
-    return time.removesuffix("T00:00:00")

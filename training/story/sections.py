@@ -7,6 +7,7 @@ from datetime import datetime
 from html import escape
 from typing import Final
 
+from forecast.times import iso
 from training.story.charts import Line, Point, line_chart
 from training.story.history import History, JobFacts, RunFacts
 
@@ -67,7 +68,7 @@ def _now(story: History) -> str:
         other = "" if same else " <b>They were made by another model than the champion.</b>"
         served = (
             f'<p class="big">{facts.n_series:,} series</p>'
-            f"<p>Forecasts for {facts.horizon} {facts.period}s after {_day(str(facts.origin))}, served since"
+            f"<p>Forecasts for {facts.horizon} {facts.period}s after {iso(str(facts.origin))}, served since"
             f" {escape(moved)} UTC.{other}</p>"
         )
     cards = [("The model", model), ("What planners get", served), ("How good it is", _goodness(story))]
@@ -243,10 +244,6 @@ def _number(value: float | None) -> str:
 
 def _when(moment: str) -> str:
     return escape(moment[:16].replace("T", " "))
-
-
-def _day(time: str) -> str:
-    return time.removesuffix("T00:00:00")
 
 
 def _moment(cutoff: str) -> datetime | None:

@@ -16,6 +16,7 @@ from forecast.cli.output import plain, say
 from forecast.demand.panel import Panel
 from forecast.errors import NotFoundError, SurgecastError
 from forecast.home import Home
+from forecast.times import iso
 from training.records import EpochRecord
 from training.tracking.epochs import EpochLog
 from training.tracking.store import NOTE, connect, experiment
@@ -153,8 +154,8 @@ class Run:
             "series": panel.n_series,
             "periods": panel.n_periods,
             "period": panel.period,
-            "first": _day(panel.start),
-            "last": _day(panel.origin),
+            "first": iso(panel.start),
+            "last": iso(panel.origin),
         }
         dataset = Dataset(
             name="demand",
@@ -166,7 +167,7 @@ class Run:
         )
         used = DatasetInput(dataset=dataset, tags=[InputTag("mlflow.data.context", context)])
         self.client.log_inputs(self.run_id, datasets=[used])
-        self.tag({"data_version": panel.data_version, "cutoff": _day(panel.origin), "period": panel.period})
+        self.tag({"data_version": panel.data_version, "cutoff": iso(panel.origin), "period": panel.period})
 
     def epoch(self, record: EpochRecord) -> None:
         """Log an epoch's numbers and what it took of the machine; the picture of the loss is drawn from them
@@ -252,8 +253,3 @@ def _as_metrics(values: Mapping[str, float], step: int) -> list[Metric]:
 def _write(client: MlflowClient, run_id: str, metrics: list[Metric]) -> None:
     for first in range(0, len(metrics), LARGEST_BATCH):
         client.log_batch(run_id, metrics=metrics[first : first + LARGEST_BATCH])
-
-
-def _day(time: object) -> str:
-    """A period's start, without the hour where it is midnight."""
-    return str(time).removesuffix("T00:00:00")

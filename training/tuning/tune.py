@@ -28,6 +28,7 @@ from forecast.evaluation.backtest_table import headline
 from forecast.evaluation.baselines import SeasonalNaive
 from forecast.home import Home
 from forecast.settings import Settings
+from forecast.times import iso
 from training.alone import alone
 from training.devices import tell_device
 from training.divergence import DIVERGED
@@ -92,9 +93,9 @@ def tune(home: Home, request: TuneRequest) -> Tuned:
             study.enqueue_trial(present(space, settings.training))
         _end_runs(home, study.study_name)
         tags = {"job": "tune", "purpose": "tune", "study": study.study_name}
-        with Run(home, f"tune {_day(bench.past.origin)}", tags=tags) as run:
+        with Run(home, f"tune {iso(bench.past.origin)}", tags=tags) as run:
             run.data(bench.past, source=str(home.demand_dir))
-            run.parameters({"tune": settings.tune.model_dump(), "held_out_from": _day(bench.past.origin)})
+            run.parameters({"tune": settings.tune.model_dump(), "held_out_from": iso(bench.past.origin)})
             search = _Search(run=run, study=study, space=space, bench=bench, request=request)
             return search.walk(panel)
 
@@ -245,7 +246,7 @@ def _setting(bench: Bench, settings: Settings, space: Mapping[str, BaseDistribut
     fixed = settings.training.model_dump(exclude={*space, "minutes", "device", "devices"})
     return {
         "data version": bench.past.data_version,
-        "last day": _day(bench.past.origin),
+        "last day": iso(bench.past.origin),
         "origins": str(len(bench.origins)),
         "minutes of a trial": f"{bench.minutes:g}",
         "steps of a trial": str(bench.steps or "without limit"),
@@ -261,7 +262,3 @@ def _end_runs(home: Home, study: str) -> None:
     wanted = f"tags.study = '{study}' and attributes.status = 'RUNNING'"
     for run in client.search_runs(experiments, wanted):
         client.set_terminated(run.info.run_id, "KILLED")
-
-
-def _day(time_: np.datetime64) -> str:
-    return str(time_).removesuffix("T00:00:00")

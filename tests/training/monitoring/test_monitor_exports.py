@@ -254,7 +254,7 @@ def test_it_answers_prometheus_until_it_is_ended(
     said = process.stderr
     assert said is not None
     assert next(said).strip() == f"monitoring every 60 minutes, metrics on {address}"
-    assert next(said).startswith("demand up to 2023-11-19T00:00:00: 2 snapshots, 0 scored now")
+    assert next(said).startswith("demand up to 2023-11-19: 2 snapshots, 0 scored now")
     with urllib.request.urlopen(address) as answer:
         found = samples(answer.read().decode())
     assert read(found, "wql", segment="all") > 0

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from forecast.data_gate_settings import DataGateSettings
+from forecast.times import iso
 from training.gates.data.survey import BLOCK, SEASON, Survey
 from training.gates.findings import Finding
 
@@ -42,8 +43,8 @@ def check_cutoff(
         check="cutoff",
         subject="all",
         passed=bool(good),
-        expected=f"a period with demand, {plain(first)} to {plain(last)}",
-        found="none: all demand is used" if cutoff is None else plain(cutoff),
+        expected=f"a period with demand, {iso(first)} to {iso(last)}",
+        found="none: all demand is used" if cutoff is None else iso(cutoff),
     )
 
 
@@ -55,7 +56,7 @@ def check_freshness(
     last, now = survey.last.astype("datetime64[D]"), today.astype("datetime64[D]")
     oldest = now - settings.max_age_days
     age = int((now - last) / np.timedelta64(1, "D"))
-    found = f"{plain(survey.last)}, " + (f"{age:,} days ago" if age >= 0 else f"{-age:,} days after today")
+    found = f"{iso(survey.last)}, " + (f"{age:,} days ago" if age >= 0 else f"{-age:,} days after today")
     if cutoff is not None:
         expected, good = f"demand up to the cutoff, none after {now}", last <= now
     else:
@@ -206,8 +207,3 @@ def _profile(
     rest_N = log_N - level_N - profile[phase_N]
     free = max(len(log_N) - len(weeks) - season + 1, 1)
     return profile, max(float(np.sum(rest_N**2)) / free, 0.02**2)
-
-
-def plain(time: np.datetime64) -> str:
-    """A period's start, without the hour where it is midnight."""
-    return str(time.astype("datetime64[s]")).removesuffix("T00:00:00")
