@@ -29,6 +29,11 @@ class RetrainSettings(BaseModel):
     warm: bool = Field(
         default=True, description="Start from the champion's weights where its features are still the same."
     )
+    warm_in_a_row: int = Field(
+        default=12,
+        ge=1,
+        description="Warm starts in a row at most; then a fit from scratch renews what they keep.",
+    )
     keep_jobs: int = Field(
         default=50, ge=1, description="Records of finished jobs that are kept in the home's jobs folder."
     )

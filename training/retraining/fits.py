@@ -21,7 +21,7 @@ from training.jobs import model_config
 from training.records import EpochRecord
 from training.registry import load_bundle
 from training.retraining.work import CHALLENGER, TWIN, Work
-from training.warm import shortened, why_not
+from training.warm import GENERATION, shortened, why_not
 
 SCRATCH = "from scratch"
 
@@ -53,8 +53,11 @@ def find_start(work: Work) -> Start:
     if work.champion is None:
         return _scratch("there is no champion yet")
     champion = champion_bundle(work)  # also where it is only compared with, which comes hours later
-    if not work.request.settings.retrain.warm:
+    settings = work.request.settings.retrain
+    if not settings.warm:
         return _scratch("the settings say so")
+    if int(champion.facts.get(GENERATION, 0)) >= (most := settings.warm_in_a_row):
+        return _scratch(f"{most} warm start{'s' if most > 1 else ''} in a row is the most")
     twin = past_champion(work)
     if twin is None:
         return _scratch("the champion has no twin that ends before the backtest begins")

@@ -27,6 +27,7 @@ from training.retraining.champion import Champion, champion_of
 from training.retraining.decision import decide
 from training.retraining.ledger import Ledger
 from training.retraining.request import RetrainRequest
+from training.warm import GENERATION
 
 # MLflow's own use of SQLAlchemy; nothing that we could change.
 pytestmark = pytest.mark.filterwarnings("ignore::sqlalchemy.exc.SADeprecationWarning")
@@ -100,6 +101,16 @@ def test_a_job_leaves_a_champion_that_serves_and_a_story(home: Home, said: Path)
     assert twin.facts["origin"] == "2023-04-09T00:00:00"  # a horizon and a stride before
     runs = [(f"retrain {cutoff}", "FINISHED") for cutoff in CUTOFFS]
     assert set(runs) < set(state(home)["runs"])  # type: ignore[call-overload]
+
+
+def test_after_so_many_warm_starts_a_job_trains_from_scratch(home: Home, said: Path, tmp_path: Path) -> None:
+    assert Bundle.load(home.bundles_dir / champion(home).bundle_id).facts[GENERATION] == 1
+    settings = tmp_path / "once.toml"
+    settings.write_text("[retrain]\nwarm_in_a_row = 1\n")
+    assert finish(line(home, LATER, "--config", str(settings)), said) == 0, said.read_text()
+    assert "from scratch: 1 warm start in a row is the most" in said.read_text()
+    made = Bundle.load(home.bundles_dir / champion(home).bundle_id)
+    assert (made.facts["origin"], made.facts.get(GENERATION)) == (f"{LATER}T00:00:00", None)
 
 
 def test_the_second_time_there_is_nothing_to_do_and_nothing_heavy_is_imported(home: Home) -> None:
