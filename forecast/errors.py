@@ -83,3 +83,8 @@ class OverloadError(_FieldError):
 
 class LateError(_FieldError):
     """The caller has stopped waiting, or the time that a call may take is over."""
+
+
+def refusal(error: OSError) -> str:
+    """What the system refused, in one line: `PATH: No space left on device`."""
+    return f"{error.filename}: {error.strerror}" if error.filename else str(error)

@@ -135,6 +135,9 @@ def find(home: Home, alias: str = CHAMPION) -> Registered:
         raise missing
     client = connect(home)
     version = _aliases(client).get(alias)
+    if version is None and (there := _search(client)):
+        expected = "one of the versions; `surgecast models promote VERSION` makes it champion"
+        raise NotFoundError(alias, expected=expected, found=f"none of {len(there)} is")
     if version is None:
         raise missing
     found = _version(client, version)

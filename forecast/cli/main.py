@@ -20,7 +20,7 @@ from typer.core import TyperGroup
 from typer.main import get_group
 
 from forecast.cli.lazy import LazyCommand, LazyGroup
-from forecast.errors import SurgecastError
+from forecast.errors import SurgecastError, refusal
 
 INTERRUPTED = 130
 """Exit status after Ctrl-C: 128 and the number of SIGINT."""
@@ -125,7 +125,7 @@ def run(arguments: Sequence[str]) -> int:
     except OSError as error:  # a disk that is full or read-only, a file where a folder should be
         if debug:
             traceback.print_exception(error)
-        _fail(f"{error.filename}: {error.strerror}" if error.filename else str(error))
+        _fail(refusal(error))
         return 1
     except KeyboardInterrupt:
         result = INTERRUPTED

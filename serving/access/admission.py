@@ -26,7 +26,10 @@ STANDING_S: Final = 0.1
 OVERLOADED_S: Final = 1.0
 """Seconds without a refusal after which a lane is no longer overloaded."""
 NARROW_S: Final = 3.0
-"""Seconds for which an overloaded lane lets one call wait, before it tries its whole bound again."""
+"""Seconds for which an overloaded lane lets one call wait, before it tries if more are too many still."""
+TRIES: Final = 2
+"""Each so many tries have the lane's whole bound; the others twice as many calls as while it is narrow. What
+a try lets in waits behind all the others of it, so that tries must be few and small."""
 LONGEST_REST_S: Final = 0.01
 QUIET_S: Final = 0.002
 """Seconds without a refusal after which the gate has seen to all that came."""
@@ -64,10 +67,11 @@ class Lane:
     A burst of `burst` calls is let in as well, so that a moment's pause refuses nobody. When there were more
     than `bound` for a while, or more than `burst`, the lane is overloaded, until a second passes without a
     refusal. While more than `bound` come, one may wait beside those that are worked on: with so many that is
-    enough to lose no turn, and all that a longer queue adds is waiting. A call whose request is slow to come
-    holds a thread, but no turn.
+    enough to lose no turn, and all that a longer queue adds is waiting. Every `NARROW_S` more are let in for
+    a try, until one is refused. A call whose request is slow to come holds a thread, but no turn.
 
-    gives_way: after a call, rest while others are being refused, three times as long as was worked at most.
+    gives_way: after a call, rest while others are being refused and no try waits, three times as long as was
+    worked at most.
     The thread that refuses needs the interpreter's lock too; calls would wait for it unseen, before the gate.
     """
 
@@ -88,6 +92,7 @@ class Lane:
         self._busy_since = 0.0
         self._refused_at = -math.inf
         self._narrow_until = -math.inf
+        self._tries = 0
 
     @property
     def calls(self) -> int:
@@ -103,14 +108,19 @@ class Lane:
                 STANDING_S, 10 * self._mean_s
             )
             overloaded = standing or now < self._refused_at + OVERLOADED_S
+            if not overloaded:
+                self._tries = 0
             allowed = self.bound if overloaded else self.burst
             if now < self._narrow_until:
                 allowed = self._narrow
+            elif self._tries % TRIES:
+                allowed = min(2 * self._narrow, self.bound)
             if self._calls < allowed:
                 self._calls += 1
                 return
             if now >= self._narrow_until:
                 self._narrow_until = now + NARROW_S
+                self._tries += 1
             self._refused_at = now
             wait = _rounded_up(self._mean_s * self.bound / self._n_turns)
         raise OverloadError(
@@ -132,7 +142,7 @@ class Lane:
                     self._rest(now, now + min(LONGEST_REST_S, 3 * (now - started)))
 
     def _rest(self, now: float, end: float) -> None:
-        while now < min(end, self._refused_at + QUIET_S):
+        while now < min(end, self._refused_at + QUIET_S) and self._calls <= self._narrow:
             time.sleep(0.0005)
             now = time.monotonic()
 

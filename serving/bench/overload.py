@@ -57,6 +57,7 @@ def overload(bench: Bench) -> None:
             "overload_offered_ratio": found.calls / found.seconds / capacity,
             "overload_accepted_per_s": found.good_per_s,
             "overload_unloaded_p99_ms": light.p99_ms,
+            "overload_p50_ms": found.p50_ms,
             "overload_p99_ms": found.p99_ms,
             "overload_p99_ratio": found.p99_ms / light.p99_ms,
             "overload_rejected_share": refused / found.calls,

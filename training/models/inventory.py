@@ -13,8 +13,10 @@ from forecast.model.bundle import FILES, FORMAT
 from forecast.snapshot.format import Manifest
 from forecast.snapshot.pointer import Pointer, manifest_of, readable_pointer
 from training.registry import ARTIFACT, Version, aliases_of, bundle_folder, versions
+from training.retraining.champion import expect_no_versions
 
 HERE: Final = "here"
+COPIED: Final = "gone, a copy is in its run"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,7 +57,12 @@ class Inventory:
 
 
 def take_inventory(home: Home) -> Inventory:
-    """Look at everything; nothing large is read."""
+    """Look at everything; nothing large is read.
+
+    Raises NotFoundError where MLflow's database is gone although one of its versions serves.
+    """
+    if not home.mlflow_db.is_file():
+        expect_no_versions(home)
     found = versions(home)
     numbers = {one.version for one in found}
     snapshots, unreadable = _snapshots(home)
@@ -75,7 +82,7 @@ def bundle_state(home: Home, version: Version) -> str:
     if not version.bundle_id:
         return "not named"
     if not path.is_file():
-        return "gone, a copy is in its run" if bundle_copy(home, version).is_dir() else "gone"
+        return COPIED if bundle_copy(home, version).is_dir() else "gone"
     try:
         found = json.loads(path.read_bytes())["format"]
     except (ValueError, TypeError, KeyError):

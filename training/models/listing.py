@@ -11,9 +11,10 @@ from forecast.home import Home
 from training.gates.findings import Finding
 from training.jobs import MODEL_NAME
 from training.models.choosing import choose
-from training.models.inventory import HERE, Inventory, bundle_state, take_inventory
+from training.models.inventory import COPIED, HERE, Inventory, bundle_state, take_inventory
 from training.models.story import REASON, STOPPED, Row, card, gate_findings, kept_back, scores, told
 from training.registry import (
+    CHAMPION,
     PROMOTED,
     PROMOTED_WHY,
     ROLLED_BACK,
@@ -191,6 +192,10 @@ def troubles(home: Home, inventory: Inventory) -> list[str]:
         " `surgecast models promote VERSION` sets champion and previous anew"
         for alias, version in inventory.dangling.items()
     ]
+    if inventory.pointer is None and home.pointer_file.exists():
+        found.append(f"{home.pointer_file} is damaged: `surgecast publish` writes it anew")
+    if inventory.versions and not any(CHAMPION in one.aliases for one in inventory.versions):
+        found.append("no version is champion: `surgecast models promote VERSION` takes one")
     if inventory.pointer is not None and inventory.serving is None:
         name = inventory.pointer.snapshot
         found.append(
@@ -199,9 +204,10 @@ def troubles(home: Home, inventory: Inventory) -> list[str]:
     for one in inventory.versions:
         state = bundle_state(home, one)
         if state != HERE and one.aliases:
+            way = f"{one.version}` fetches it" if state == COPIED else "VERSION` takes another one"
             found.append(
                 f"version {one.version} ({', '.join(one.aliases)}) has a bundle that is {state}:"
-                " `surgecast models promote` takes another version"
+                f" `surgecast models promote {way}"
             )
     return found
 

@@ -18,6 +18,7 @@ from training.models.inventory import take_inventory
 from training.models.story import kept_back
 from training.publishing import Chosen, write_forecasts
 from training.registry import CHAMPION, PREVIOUS, Version, aliases_of, find, follow_rollback, promote
+from training.retraining.champion import expect_no_versions
 from training.retraining.lock import job_lock
 
 NO_REASON: Final = "no reason given"
@@ -46,8 +47,8 @@ def promote_version(
 ) -> Change:
     """Score all series with a version, make it champion and let servers serve that snapshot.
 
-    Where it is champion and serves already, nothing happens. Killed anywhere, the same call goes on; servers
-    go on with what they have until the end.
+    Where it is champion and serves already, from that cutoff if one is given, nothing happens. Killed
+    anywhere, the same call goes on; servers go on with what they have until the end.
     Raises NotFoundError where there is no such version or its bundle is nowhere, IntegrityError where that is
     of a newer format, UsageError without a reason where the promotion gate had kept it back or its training
     was given up, BusyError where another job is at work or somebody rolled back meanwhile, and as `publish`.
@@ -60,7 +61,9 @@ def promote_version(
         version = choose(home, wanted)
         before = aliases_of(home).get(CHAMPION, "")
         serving = take_inventory(home).serving
-        if before == version.version and serving is not None and serving.bundle_id == version.bundle_id:
+        serves = serving is not None and serving.bundle_id == version.bundle_id
+        as_asked = serving is not None and (cutoff is None or serving.origin == cutoff)
+        if before == version.version and serving is not None and serves and as_asked:
             return _change(version, serving.id, before, changed=False)
         fetch_bundle(home, version)
         beat.step("snapshot")
@@ -88,6 +91,7 @@ def roll_back_version(home: Home, *, reason: str | None) -> Change:
     why = NO_REASON if reason is None else reason
     check_reason(why)
     if not home.mlflow_db.is_file():
+        expect_no_versions(home)
         find(home)
     with job_lock(home, what="models rollback"):
         before = aliases_of(home).get(CHAMPION, "")

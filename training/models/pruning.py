@@ -4,7 +4,8 @@ Kept are the newest versions, all that have an alias (champion, previous, challe
 what served before it, and what a job that is not finished needs; with a version its twin and its newest
 snapshot. Of snapshots, the newest stay, too. Runs stay in MLflow with all but their copy of the bundle.
 
-A folder is renamed before it is removed: killed in the middle, no half bundle or snapshot stays behind.
+A folder is renamed before it is removed: killed in the middle, no half bundle or snapshot stays behind. A
+version goes after its bundle: where that cannot be removed nothing is lost.
 """
 
 from __future__ import annotations
@@ -15,9 +16,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from forecast.errors import NotFoundError
 from forecast.home import Home
 from forecast.snapshot.folders import locked
-from forecast.snapshot.pointer import readable_pointer
+from forecast.snapshot.pointer import Pointer, readable_pointer
 from forecast.snapshot.rollback import open_rollback
 from training.models.inventory import Inventory, bundle_copy, take_inventory
 from training.registry import MODEL, Version, bundle_folder, folder_bytes, follow_rollback
@@ -44,7 +46,8 @@ class Clearing:
 def prune(home: Home, *, keep: int = KEEP, dry_run: bool = False) -> Clearing:
     """Clear away all but the newest `keep` versions and what is needed; with `dry_run` only say what.
 
-    Raises BusyError where another job is at work.
+    What is needed must be known: raises NotFoundError where there are bundles and MLflow's database is gone,
+    IntegrityError where the pointer to what serves is damaged; BusyError where another job is at work.
     """
     if dry_run or not home.root.is_dir():
         return _plan(home, keep)[0]
@@ -53,15 +56,15 @@ def prune(home: Home, *, keep: int = KEEP, dry_run: bool = False) -> Clearing:
             follow_rollback(home)
         _remove_left(home)
         clearing, versions = _plan(home, keep)
+        beat.step("bundles")
+        for name in clearing.bundles:
+            _remove(bundle_folder(home, name))
         beat.step("versions")
         client = connect(home) if versions else None
         for one in versions:
             assert client is not None
             client.delete_model_version(MODEL, one.version)
             _remove(bundle_copy(home, one))
-        beat.step("bundles")
-        for name in clearing.bundles:
-            _remove(bundle_folder(home, name))
         beat.step("snapshots")
         _remove_snapshots(home, clearing.snapshots)
     return clearing
@@ -69,6 +72,7 @@ def prune(home: Home, *, keep: int = KEEP, dry_run: bool = False) -> Clearing:
 
 def _plan(home: Home, keep: int) -> tuple[Clearing, list[Version]]:
     inventory = take_inventory(home)
+    _check_known(home, inventory)
     needed = _needed_bundles(home, inventory)
     newest = {one.version for one in inventory.versions[max(len(inventory.versions) - keep, 0) :]}
     kept: dict[str, str] = {}
@@ -94,6 +98,15 @@ def _plan(home: Home, keep: int) -> tuple[Clearing, list[Version]]:
         kept=kept,
     )
     return clearing, going
+
+
+def _check_known(home: Home, inventory: Inventory) -> None:
+    """Raise where nobody can tell what is needed."""
+    if inventory.bundles and not home.mlflow_db.is_file():
+        expected = f"MLflow's database, which says what the {len(inventory.bundles)} bundles are for"
+        raise NotFoundError(str(home.mlflow_db), expected=expected, found="no such file: put it back")
+    if home.pointer_file.exists():
+        Pointer.read(home)
 
 
 def _needed_bundles(home: Home, inventory: Inventory) -> dict[str, str]:

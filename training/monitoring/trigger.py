@@ -1,4 +1,4 @@
-"""A retraining that findings ask for: started once for the same findings and data."""
+"""A retraining that findings ask for: done once for the same findings and data."""
 
 from __future__ import annotations
 
@@ -21,6 +21,8 @@ from training.monitoring.rounds import Round
 from training.scheduling.child import BUSY, PROGRAM
 
 FORMAT: Final = 1
+ATTEMPTS: Final = 3
+"""How often a retraining that fails is begun for the same findings and data."""
 Status = Literal["done", "kept", "failed", "busy", "remembered"]
 """done: promoted, or there was nothing to do; busy: another job was at work; remembered: was run before."""
 
@@ -42,8 +44,8 @@ def command(home: Home) -> list[str]:
 
 
 def retrain_once(home: Home, found: Round, line: Sequence[str]) -> Status | None:
-    """Run the retraining `line` to its end, if findings ask for it and it was not run for all of them on this
-    data; None where nothing asks.
+    """Run the retraining `line` to its end, if findings ask for it and it was not done for all of them on
+    this data, nor begun `ATTEMPTS` times; None where nothing asks.
 
     Remembered before it begins, so that a crash does not repeat it for ever; forgotten where another job was
     at work, since then nothing was tried. What it prints goes to stderr.
@@ -53,8 +55,7 @@ def retrain_once(home: Home, found: Round, line: Sequence[str]) -> Status | None
         return None
     with locked(home.monitoring_dir):
         asked = read_asked(home)
-        done = {check for one in asked if one.data_version == found.data_version for check in one.checks}
-        if set(checks) <= done:
+        if all(_is_settled(check, found.data_version, asked) for check in checks):
             say(f"retrain: was run for {', '.join(checks)} on data version {found.data_version} already")
             return "remembered"
         now = datetime.now(UTC).isoformat(timespec="seconds")
@@ -72,6 +73,12 @@ def retrain_once(home: Home, found: Round, line: Sequence[str]) -> Status | None
     if status == KEPT:
         return "kept"
     return "failed" if status else "done"
+
+
+def _is_settled(check: str, data_version: str, asked: Sequence[Asked]) -> bool:
+    """Whether a retraining for this finding has ended well, or failed as often as it may."""
+    exits = [one.exit for one in asked if one.data_version == data_version and check in one.checks]
+    return any(status in (0, KEPT) for status in exits) or len(exits) >= ATTEMPTS
 
 
 def read_asked(home: Home) -> list[Asked]:

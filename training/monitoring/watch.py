@@ -38,7 +38,7 @@ class Wanted:
 
 
 def once(home: Home, wanted: Wanted) -> bool:
-    """One round, printed; whether no threshold is crossed."""
+    """One round, printed; whether no threshold is crossed. SurgecastError where a retraining failed."""
     settings = load_settings(home)
     gauges = Gauges(settings.demand.timezone)
     with ended_by_signals():
@@ -48,6 +48,8 @@ def once(home: Home, wanted: Wanted) -> bool:
         run_id, status = _follow_up(home, wanted, found, gauges)
     if wanted.as_json:
         print_json({**round_json(found), "run": run_id, "retrain": status})
+    if status == "failed":
+        raise SurgecastError("the retraining that the findings asked for failed, as told above")
     return not found.failures
 
 

@@ -57,7 +57,7 @@ def champion_of(home: Home) -> Champion | None:
     Raises NotFoundError where MLflow's database is gone although a registered version serves.
     """
     if not home.mlflow_db.is_file():
-        _expect_none(home)
+        expect_no_versions(home)
         return None
     try:
         return _peek(home)
@@ -65,7 +65,8 @@ def champion_of(home: Home) -> Champion | None:
         return _ask(home)
 
 
-def _expect_none(home: Home) -> None:
+def expect_no_versions(home: Home) -> None:
+    """Raise NotFoundError where a registered version serves; for homes without MLflow's database."""
     pointer = readable_pointer(home)
     if pointer is None or not (home.snapshots_dir / pointer.snapshot).is_dir():
         return

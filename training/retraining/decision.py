@@ -49,7 +49,7 @@ def decide(home: Home, request: RetrainRequest) -> Decision:
         say(f"{message}; that job begins anew where it is wanted again")
     key = basis.key(champion.bundle_id if champion else "")
     do = _go_on(found, key, basis, champion) or _done(found, key, basis, request)
-    if do is None and champion is not None and _seen(champion) >= datetime.fromisoformat(basis.cutoff):
+    if do is None and champion is not None and _has_seen(champion, found, basis):
         seen = iso(champion.origin)
         reason = f"the champion, version {champion.version}, has seen the demand up to {seen}"
         do = Outcome(status="nothing", reason=reason, cutoff=basis.cutoff)
@@ -135,8 +135,13 @@ def _facts(basis: Basis, champion: Champion | None) -> dict[str, str]:
     }
 
 
-def _seen(champion: Champion) -> datetime:
+def _has_seen(champion: Champion, found: list[Ledger], basis: Basis) -> bool:
+    """Whether a job would teach nothing: the champion knows a later day, or the same one, and was not made by
+    a job on other data, with other settings or by other code."""
     try:
-        return datetime.fromisoformat(champion.origin)
+        seen = datetime.fromisoformat(champion.origin)
     except ValueError:  # a version that was registered by hand
-        return datetime.min
+        return False
+    wanted = datetime.fromisoformat(basis.cutoff)
+    made = next((one for one in found if made_champion(one, champion)), None)
+    return seen > wanted or (seen == wanted and (made is None or made.fact("basis") == basis.digest))

@@ -23,7 +23,7 @@ from zoneinfo import ZoneInfo
 import numpy as np
 
 from forecast.cli.output import say
-from forecast.errors import NotFoundError, SurgecastError
+from forecast.errors import NotFoundError, SurgecastError, refusal
 from forecast.home import Home
 from training.retraining.decision import decide, made_champion
 from training.retraining.ledger import Ledger
@@ -94,7 +94,7 @@ class _Watched:
             return False
         foreseen = issubclass(kind, (SurgecastError, OSError))
         if foreseen:
-            reason = str(error)
+            reason = refusal(error) if isinstance(error, OSError) else str(error)
         elif issubclass(kind, Exception):
             reason = f"unexpected {kind.__name__}: {error}"
         else:
@@ -110,6 +110,8 @@ def _walk(work: Work) -> None:
     if ledger.runs:
         say(f"job {ledger.key} goes on after: {', '.join(ledger.done) or 'nothing that was done'}")
     ledger.go_on(work.request.promote_anyway)
+    if not work.request.promote_anyway and (why := ledger.fact("promote_anyway")):
+        say(f"it was begun with --promote-anyway, which holds: {why}")
     gate = _check_data(work)
     if not gate.passed:
         ledger.end("failed", stopped(gate))

@@ -65,6 +65,9 @@ def test_promote_publishes_and_moves_alias_and_pointer(home: Home, capsys: Captu
     again = asked(home, capsys, "promote", "1", *NOW)
     assert (again["changed"], again["snapshot"]) == (False, done["snapshot"])
     assert (names(home.snapshots_dir), Pointer.read(home)) == (snapshots, pointer)
+    earlier = asked(home, capsys, "promote", "1", "--cutoff", "2023-04-19", "--device", "cpu")
+    assert (earlier["changed"], Pointer.read(home).snapshot) == (True, earlier["snapshot"])
+    assert str(manifest_of(home, earlier["snapshot"]).origin).startswith("2023-04-19")
 
 
 def test_what_the_gate_kept_back_is_promoted_with_a_reason_alone(home: Home, capsys: Capture) -> None:
@@ -205,6 +208,29 @@ def test_prune_keeps_what_an_unfinished_job_and_its_twin_need(home: Home, capsys
     ledger.end("kept", "done")
     assert asked(home, capsys, "prune", "--keep", "1")["versions"] == ["1"]
     assert bundle_folder(home, second.bundle_id).is_dir()
+
+
+def test_prune_takes_nothing_where_it_cannot_tell_what_is_needed(home: Home, capsys: Capture) -> None:
+    def left() -> tuple[set[str], set[str]]:
+        return names(home.bundles_dir), names(home.snapshots_dir)
+
+    before, away = left(), home.root / "away"
+    for file, said in (
+        (home.mlflow_db, "expected MLflow's database, for version 2 serves, found no such file"),
+        (home.pointer_file, "expected a pointer in JSON"),
+    ):
+        file.rename(away)
+        if file == home.pointer_file:
+            file.write_text("{broken")
+        for more in ([], ["--dry-run"]):
+            assert run(["models", "prune", "--keep", "1", "--home", str(home.root), *more]) == 1
+            assert said in capsys.readouterr().err
+        away.replace(file)
+    home.pointer_file.unlink()  # nothing serves, and yet there are bundles
+    home.mlflow_db.rename(away)
+    assert run(["models", "prune", "--home", str(home.root)]) == 1
+    assert "which says what the" in capsys.readouterr().err
+    assert left() == before
 
 
 def test_prune_leaves_snapshots_that_it_cannot_read(home: Home, capsys: Capture) -> None:

@@ -6,6 +6,7 @@ import json
 import shutil
 import sys
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,6 +15,8 @@ import polars as pl
 import pytest
 from monitored_home import LAST, SECOND, import_days, make_monitored, monitor, publish_at
 
+from forecast.cli.main import KEPT
+from forecast.errors import SurgecastError
 from forecast.home import Home
 from forecast.monitor_settings import MonitorSettings
 from training.gates.findings import Finding
@@ -22,7 +25,7 @@ from training.monitoring.judge import judge
 from training.monitoring.promise import WQL, Promise, promise_of
 from training.monitoring.table import SCHEMA, with_metrics
 from training.monitoring.tally import SUMS
-from training.monitoring.trigger import command, read_asked
+from training.monitoring.trigger import ATTEMPTS, command, read_asked
 from training.monitoring.watch import Wanted, once
 from training.registry import MODEL
 from training.tracking import Run
@@ -195,7 +198,8 @@ def retrain(
     def ask(status: int, line: str = "done") -> tuple[str | None, str]:
         job = (sys.executable, str(tmp_path / "job.py"), str(tmp_path / "runs"), str(status), line)
         capfd.readouterr()
-        once(home, Wanted(retrain=True, log=False, as_json=True, retraining=job))
+        with nullcontext() if status in (0, KEPT) or "no other" in line else pytest.raises(SurgecastError):
+            once(home, Wanted(retrain=True, log=False, as_json=True, retraining=job))
         out, err = capfd.readouterr()
         return json.loads(out)["retrain"], err
 
@@ -207,7 +211,7 @@ def runs(tmp_path: Path) -> int:
     return len(path.read_text().splitlines()) if path.exists() else 0
 
 
-@pytest.mark.parametrize(("exit_status", "status"), [(0, "done"), (3, "kept"), (1, "failed")])
+@pytest.mark.parametrize(("exit_status", "status"), [(0, "done"), (KEPT, "kept")])
 def test_a_retraining_is_run_once_for_the_same_findings_and_demand(
     home: Home,
     retrain: Callable[..., tuple[str | None, str]],
@@ -236,6 +240,15 @@ def test_a_retraining_is_run_once_for_the_same_findings_and_demand(
     import_days(home, table, LAST + 1)
     assert retrain(0)[0] == "done"  # other demand: another try
     assert runs(tmp_path) == 2
+
+
+def test_a_retraining_that_failed_is_tried_again_but_not_for_ever(
+    home: Home, retrain: Callable[..., tuple[str | None, str]], tmp_path: Path
+) -> None:
+    assert [retrain(1)[0] for _ in range(ATTEMPTS)] == ["failed"] * ATTEMPTS
+    assert retrain(0)[0] == "remembered"
+    assert [one.exit for one in read_asked(home)] == [1] * ATTEMPTS
+    assert runs(tmp_path) == ATTEMPTS
 
 
 def test_where_another_job_is_at_work_nothing_was_tried(

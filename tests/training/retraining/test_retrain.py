@@ -129,6 +129,16 @@ def test_the_second_time_there_is_nothing_to_do_and_nothing_heavy_is_imported(ho
     assert state(home) == before
 
 
+def test_other_settings_are_another_job_on_the_same_demand(home: Home, said: Path, tmp_path: Path) -> None:
+    settings = tmp_path / "tuned.toml"
+    settings.write_text("[training]\nlearning_rate = 0.0007\n")
+    tuned = line(home, CUTOFFS[1], "--config", str(settings), "--json")
+    assert finish(tuned, said) == 0
+    assert (outcome(said)["status"], version(home)) == ("promoted", "3")
+    assert finish(tuned, said) == 0
+    assert (outcome(said)["status"], version(home)) == ("nothing", "3")
+
+
 def test_demand_that_has_not_come_for_long_stops_a_job_and_the_champion_goes_on(
     home: Home, said: Path
 ) -> None:
@@ -183,7 +193,7 @@ def test_who_comes_second_is_told_who_is_at_work_and_a_signal_ends_a_job_cleanly
         ["train", "--home", str(home.root), "--horizon", "7", "--steps", "1", "--backtest-origins", "0"],
     )
     with job(line(home, LATER, "--config", str(config)), said) as process:
-        while not any(path.stat().st_size for path in home.jobs_dir.glob("*18*/twin.jsonl")):
+        while not any(path.stat().st_size for path in home.jobs_dir.glob(f"{LATER}*/twin.jsonl")):
             assert process.is_alive(), said.read_text()
         for other in others:
             assert finish(other, refused) == 1
