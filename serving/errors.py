@@ -99,11 +99,16 @@ _HINTS: Final = {
 """What a person can do about a connection that gRPC describes as on the left."""
 
 
+def code_of(error: SurgecastError) -> int:
+    """The number of the code that a caller sees: quicker than all of `to_status`."""
+    return _CODES[_kind_of(error)]
+
+
 def to_status(error: SurgecastError) -> status_pb2.Status:
     """The status that a caller sees: ErrorInfo always, the field of an invalid request, the thing
     that is not found, when to ask again.
     """
-    kind = next((known for known in _CODES if isinstance(error, known)), UsageError)
+    kind = _kind_of(error)
     info = error_details_pb2.ErrorInfo(reason=_REASONS[kind], domain=DOMAIN)
     details: list[Message] = [info]
     if isinstance(error, _FIELD_ERRORS):
@@ -115,6 +120,13 @@ def to_status(error: SurgecastError) -> status_pb2.Status:
         packed.Pack(detail)
         status.details.append(packed)
     return status
+
+
+def _kind_of(error: SurgecastError) -> type[SurgecastError]:
+    kind = type(error)
+    return (
+        kind if kind in _CODES else next((known for known in _CODES if isinstance(error, known)), UsageError)
+    )
 
 
 def _about_field(error: FieldError) -> list[Message]:

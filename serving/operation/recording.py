@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 import grpc
 
 from forecast.errors import SurgecastError
-from serving.errors import to_status
+from serving.errors import code_of
 from serving.operation.logs import LineBudget
 from serving.operation.metrics import CODES, MethodCells, Tally, method_names
 from serving.operation.tracing import Tracing
@@ -80,7 +80,7 @@ class RecordingInterceptor(grpc.ServerInterceptor):  # type: ignore[misc]  # grp
         cells = self._methods.get(path)
         if cells is not None:
             self._tally.begin(cells)
-            self._tally.end(cells, to_status(error).code, 0.0, 0.0)
+            self._tally.end(cells, code_of(error), 0.0, 0.0)
 
     def begin(self, call: _Call, context: grpc.ServicerContext) -> None:
         """A call has got its thread."""
