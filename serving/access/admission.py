@@ -23,8 +23,6 @@ SMOOTHING: Final = 0.05
 """Weight of the latest call in the mean time that calls are worked on."""
 STANDING_S: Final = 0.1
 """Seconds that a queue may last until it counts as overload; more where calls take longer."""
-BURST_S: Final = 0.02
-"""Seconds of work that a burst may bring: whoever comes last in it waits for so long."""
 OVERLOADED_S: Final = 1.0
 """Seconds without a refusal after which a lane is no longer overloaded."""
 NARROW_S: Final = 3.0
@@ -66,12 +64,11 @@ class Bounds:
 class Lane:
     """The calls of one cost. `bound` of them may wait or run, `turns` are worked on at once.
 
-    A burst of `burst` calls, fewer where they take long, is let in as well, so that a moment's pause refuses
-    nobody. When there were more than `bound` for a while, or more than a burst, the lane is overloaded, until
-    a second passes without a refusal. While more than `bound` come, one may wait beside those that are worked
-    on: with so many that is enough to lose no turn, and all that a longer queue adds is waiting. Every
-    `NARROW_S` more are let in for a try, until one is refused. A call whose request is slow to come holds a
-    thread, but no turn.
+    A burst of `burst` calls is let in as well, so that a moment's pause refuses nobody. When there were more
+    than `bound` for a while, or more than `burst`, the lane is overloaded, until a second passes without a
+    refusal. While more than `bound` come, one may wait beside those that are worked on: with so many that is
+    enough to lose no turn, and all that a longer queue adds is waiting. Every `NARROW_S` more are let in for
+    a try, until one is refused. A call whose request is slow to come holds a thread, but no turn.
 
     gives_way: after a call, rest while others are being refused and no try waits, three times as long as was
     worked at most.
@@ -91,7 +88,7 @@ class Lane:
         self._gives_way = gives_way
         self._lock = threading.Lock()
         self._calls = 0
-        self._mean_s = 0.001
+        self._mean_s = 0.01
         self._busy_since = 0.0
         self._refused_at = -math.inf
         self._narrow_until = -math.inf
@@ -113,7 +110,7 @@ class Lane:
             overloaded = standing or now < self._refused_at + OVERLOADED_S
             if not overloaded:
                 self._tries = 0
-            allowed = self.bound if overloaded else self._burst_now()
+            allowed = self.bound if overloaded else self.burst
             if now < self._narrow_until:
                 allowed = self._narrow
             elif self._tries % TRIES:
@@ -129,11 +126,6 @@ class Lane:
         raise OverloadError(
             f"{self.name} calls", expected=f"at most {allowed} at once", found="one more", retry_s=wait
         )
-
-    def _burst_now(self) -> int:
-        """How many calls may come at once, as long as they take now."""
-        in_time = int(BURST_S / self._mean_s * self._n_turns) if self._mean_s else self.burst
-        return min(self.burst, max(self.bound, in_time))
 
     @contextmanager
     def turn(self) -> Iterator[None]:

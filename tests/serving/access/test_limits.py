@@ -6,7 +6,7 @@ import pytest
 from access import token
 
 from forecast.errors import OverloadError
-from serving.access.admission import BURST_S, NARROW_S, OVERLOADED_S, STANDING_S, Lane, Place
+from serving.access.admission import NARROW_S, OVERLOADED_S, STANDING_S, Lane, Place
 from serving.access.limits import Quota
 from serving.access.tokens import read_tokens
 
@@ -83,15 +83,6 @@ def test_a_burst_is_let_in_and_a_standing_queue_is_not():
     later = tried + OVERLOADED_S
     assert entered(lane.enter, [later] * 8) == 8, "calm again"
     assert entered(lane.enter, [later + 2 * STANDING_S] * 8) == 0, "these have been waiting for long"
-
-
-def test_a_burst_of_calls_that_take_long_is_smaller():
-    lane = Lane("quick", turns=1, bound=2, burst=20)
-    pause = threading.Event()
-    for _ in range(100):
-        with lane.turn():
-            pause.wait(BURST_S / 5)
-    assert 2 <= entered(lane.enter, [5.0] * 20) <= 5, "who comes last waits for BURST_S"
 
 
 def test_an_overloaded_lane_tries_a_little_before_it_tries_its_whole_bound():
