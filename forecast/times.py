@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     import numpy as np
 
-MIDNIGHT: Final = re.compile(r"T00(:00){0,2}$")
+MIDNIGHT: Final = re.compile(r"T00(:00){0,2}(\.0+)?$")
 
 
 def iso(time: str | datetime | np.datetime64) -> str:

@@ -123,10 +123,7 @@ def to_status(error: SurgecastError) -> status_pb2.Status:
 
 
 def _kind_of(error: SurgecastError) -> type[SurgecastError]:
-    kind = type(error)
-    return (
-        kind if kind in _CODES else next((known for known in _CODES if isinstance(error, known)), UsageError)
-    )
+    return next((kind for kind in type(error).__mro__ if kind in _CODES), UsageError)
 
 
 def _about_field(error: FieldError) -> list[Message]:

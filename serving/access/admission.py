@@ -71,8 +71,8 @@ class Lane:
     a try, until one is refused. A call whose request is slow to come holds a thread, but no turn.
 
     gives_way: after a call, rest while others are being refused and no try waits, three times as long as was
-    worked at most.
-    The thread that refuses needs the interpreter's lock too; calls would wait for it unseen, before the gate.
+    worked at most. The thread that refuses needs the interpreter's lock too; calls would wait for it unseen,
+    before the gate.
     """
 
     def __init__(

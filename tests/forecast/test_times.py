@@ -10,7 +10,7 @@ import pytest
 from forecast.times import iso
 
 
-@pytest.mark.parametrize("unit", ["D", "h", "m", "s"])
+@pytest.mark.parametrize("unit", ["D", "h", "m", "s", "us", "ns"])
 def test_a_day_is_written_without_its_hour_whatever_it_is_counted_in(unit: str) -> None:
     assert iso(np.datetime64("2026-11-11", unit)) == "2026-11-11"
 

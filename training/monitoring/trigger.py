@@ -56,7 +56,8 @@ def retrain_once(home: Home, found: Round, line: Sequence[str]) -> Status | None
     with locked(home.monitoring_dir):
         asked = read_asked(home)
         if all(_is_settled(check, found.data_version, asked) for check in checks):
-            say(f"retrain: was run for {', '.join(checks)} on data version {found.data_version} already")
+            done = f"was done for {', '.join(checks)} on data version {found.data_version} already"
+            say(f"retrain: {done}, or failed {ATTEMPTS} times; `surgecast retrain` tries again")
             return "remembered"
         now = datetime.now(UTC).isoformat(timespec="seconds")
         mine = Asked(checks=checks, data_version=found.data_version, at=now, exit=None)
