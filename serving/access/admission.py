@@ -21,6 +21,9 @@ from serving.access.limits import Quota
 
 SMOOTHING: Final = 0.05
 """Weight of the latest call in the mean time that calls are worked on."""
+BURST_S: Final = 0.02
+"""Seconds of work that a burst may bring; more where it is fewer than `BURST_CALLS` for each turn."""
+BURST_CALLS: Final = 10
 STANDING_S: Final = 0.1
 """Seconds that a queue may last until it counts as overload; more where calls take longer."""
 OVERLOADED_S: Final = 1.0
@@ -64,11 +67,12 @@ class Bounds:
 class Lane:
     """The calls of one cost. `bound` of them may wait or run, `turns` are worked on at once.
 
-    A burst of `burst` calls is let in as well, so that a moment's pause refuses nobody. When there were more
-    than `bound` for a while, or more than `burst`, the lane is overloaded, until a second passes without a
-    refusal. While more than `bound` come, one may wait beside those that are worked on: with so many that is
-    enough to lose no turn, and all that a longer queue adds is waiting. Every `NARROW_S` more are let in for
-    a try, until one is refused. A call whose request is slow to come holds a thread, but no turn.
+    A burst of `burst` calls is let in as well, so that a moment's pause refuses nobody; but of those whose
+    requests are there, only as many as can be seen to soon. When there were more than `bound` for a while, or
+    more than a burst, the lane is overloaded, until a second passes without a refusal. While more than
+    `bound` come, one may wait beside those that are worked on: with so many that is enough to lose no turn,
+    and all that a longer queue adds is waiting. Every `NARROW_S` more are let in for a try, until one is
+    refused. A call whose request is slow to come holds a thread, but no turn.
 
     gives_way: after a call, rest while others are being refused and no try waits, three times as long as was
     worked at most. The thread that refuses needs the interpreter's lock too; calls would wait for it unseen,
@@ -88,7 +92,8 @@ class Lane:
         self._gives_way = gives_way
         self._lock = threading.Lock()
         self._calls = 0
-        self._mean_s = 0.01
+        self._in_turn = 0
+        self._mean_s = 0.001
         self._busy_since = 0.0
         self._refused_at = -math.inf
         self._narrow_until = -math.inf
@@ -118,28 +123,41 @@ class Lane:
             if self._calls < allowed:
                 self._calls += 1
                 return
-            if now >= self._narrow_until:
-                self._narrow_until = now + NARROW_S
-                self._tries += 1
-            self._refused_at = now
-            wait = _rounded_up(self._mean_s * self.bound / self._n_turns)
-        raise OverloadError(
+            raise self._refusal(now, allowed)
+
+    def _refusal(self, now: float, allowed: int) -> OverloadError:
+        """What a caller is told; the lane is overloaded from `now` on. The lock is held."""
+        if now >= self._narrow_until:
+            self._narrow_until = now + NARROW_S
+            self._tries += 1
+        self._refused_at = now
+        wait = _rounded_up(self._mean_s * self.bound / self._n_turns)
+        return OverloadError(
             f"{self.name} calls", expected=f"at most {allowed} at once", found="one more", retry_s=wait
         )
 
     @contextmanager
     def turn(self) -> Iterator[None]:
-        """Wait for a turn, and work."""
-        with self._turns:
-            started = time.monotonic()
-            try:
-                yield
-            finally:
-                now = time.monotonic()
-                with self._lock:
-                    self._mean_s += SMOOTHING * (now - started - self._mean_s)
-                if self._gives_way:
-                    self._rest(now, now + min(LONGEST_REST_S, 3 * (now - started)))
+        """Wait for a turn, and work. OverloadError where a burst brought more work than may wait."""
+        with self._lock:
+            soon = int(self._n_turns * max(BURST_S / max(self._mean_s, 1e-6), BURST_CALLS))
+            if self._in_turn >= max(self.bound, soon):
+                raise self._refusal(time.monotonic(), max(self.bound, soon))
+            self._in_turn += 1
+        try:
+            with self._turns:
+                started = time.monotonic()
+                try:
+                    yield
+                finally:
+                    now = time.monotonic()
+                    with self._lock:
+                        self._mean_s += SMOOTHING * (now - started - self._mean_s)
+                    if self._gives_way:
+                        self._rest(now, now + min(LONGEST_REST_S, 3 * (now - started)))
+        finally:
+            with self._lock:
+                self._in_turn -= 1
 
     def _rest(self, now: float, end: float) -> None:
         while now < min(end, self._refused_at + QUIET_S) and self._calls <= self._narrow:

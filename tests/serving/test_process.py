@@ -4,12 +4,12 @@ import json
 import signal
 import subprocess
 import sys
-import time
 
 import grpc
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from surgecast.v1 import forecast_pb2 as pb
+from waiting import until
 
 from forecast.cli.main import run
 from forecast.home import Home
@@ -45,14 +45,6 @@ def publish_to(own_home):
 def surgecast(*arguments):
     command = [sys.executable, "-m", "forecast.cli.main", *arguments]
     return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
-
-
-def until(condition, seconds=10.0):
-    end = time.monotonic() + seconds
-    while not (found := condition()):
-        assert time.monotonic() < end, "nothing happened in time"
-        time.sleep(0.01)  # the interpreter is for those who work
-    return found
 
 
 def flip(path):

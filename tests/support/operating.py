@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import threading
-import time
 import urllib.request
 from collections import Counter
 from collections.abc import Callable
@@ -39,14 +38,6 @@ RETRY = json.dumps(
         ]
     }
 )
-
-
-def until(condition: Callable[[], Any], seconds: float = 10.0) -> Any:
-    end = time.monotonic() + seconds
-    while not (found := condition()):
-        assert time.monotonic() < end, "nothing happened in time"
-        time.sleep(0.01)  # the interpreter is for those who work
-    return found
 
 
 def read_metrics(port: int) -> str:

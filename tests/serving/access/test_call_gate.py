@@ -2,13 +2,13 @@
 
 import json
 import threading
-import time
 from contextlib import closing
 
 import grpc
 import pytest
 from access import bearer, refused, token
 from raw_http2 import RawCaller
+from waiting import until
 
 from forecast.errors import BusyError
 from serving.access.admission import Bounds
@@ -25,14 +25,6 @@ def quick(answer=lambda content, _call: content):
 
 def rollback(answer=lambda _content, _call: b"done"):
     return Method(service=SERVICE, name="Rollback", answer=answer, role="admin")
-
-
-def until(condition, seconds=10.0):
-    end = time.monotonic() + seconds
-    while not (found := condition()):
-        assert time.monotonic() < end, "nothing happened in time"
-        threading.Event().wait(0.005)
-    return found
 
 
 def idle(gate):

@@ -16,6 +16,7 @@ from access import bearer, refusal, refused, token
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 from raw_http2 import RawCaller, frame, headers
+from waiting import until
 
 from forecast.snapshot import move_pointer, write_snapshot
 from serving.access.tokens import revoke_token
@@ -32,14 +33,6 @@ def published(own_home, publication):
     )
     move_pointer(own_home, snapshot)
     return own_home
-
-
-def until(condition, seconds=15.0):
-    end = time.monotonic() + seconds
-    while not (found := condition()):
-        assert time.monotonic() < end, "nothing happened in time"
-        select.select([], [], [], 0.02)
-    return found
 
 
 @contextmanager

@@ -1,12 +1,14 @@
 """What one token may ask for, and what a server works on at once."""
 
 import threading
+import time
 
 import pytest
 from access import token
+from waiting import until
 
 from forecast.errors import OverloadError
-from serving.access.admission import NARROW_S, OVERLOADED_S, STANDING_S, Lane, Place
+from serving.access.admission import BURST_CALLS, BURST_S, NARROW_S, OVERLOADED_S, STANDING_S, Lane, Place
 from serving.access.limits import Quota
 from serving.access.tokens import read_tokens
 
@@ -83,6 +85,35 @@ def test_a_burst_is_let_in_and_a_standing_queue_is_not():
     later = tried + OVERLOADED_S
     assert entered(lane.enter, [later] * 8) == 8, "calm again"
     assert entered(lane.enter, [later + 2 * STANDING_S] * 8) == 0, "these have been waiting for long"
+
+
+def test_of_a_burst_of_slow_calls_as_many_wait_as_are_seen_to_soon():
+    lane = Lane("quick", turns=1, bound=2, burst=40)
+    pause = threading.Event()
+    for _ in range(100):
+        with lane.turn():
+            pause.wait(BURST_S / BURST_CALLS)
+    assert entered(lane.enter, [5.0] * 40) == 40, "their requests may be slow to come"
+    done, answered, refused = threading.Event(), [], []
+
+    def work(number):
+        try:
+            with lane.turn():
+                done.wait(10)
+        except OverloadError:
+            refused.append(number)
+        else:
+            answered.append(number)
+
+    callers = [threading.Thread(target=work, args=(number,)) for number in range(40)]
+    for caller in callers:
+        caller.start()
+    until(lambda: len(refused) == 40 - BURST_CALLS)
+    done.set()
+    for caller in callers:
+        caller.join(10)
+    assert len(answered) == BURST_CALLS
+    assert entered(lane.enter, [time.monotonic()] * 5) == 0, "overloaded, and 40 have not left"
 
 
 def test_an_overloaded_lane_tries_a_little_before_it_tries_its_whole_bound():

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from concurrent.futures import ThreadPoolExecutor
 
 import grpc
@@ -15,6 +14,7 @@ from grpc_status import rpc_status
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from surgecast.v1 import forecast_pb2 as pb
+from waiting import until
 
 from forecast.snapshot import Pointer, Snapshot
 from tests.support.live_home import HORIZON, make_home, panel_of, publish_bundle, wild_bundle
@@ -33,13 +33,6 @@ CHEAPER = pb.Change(feature=pb.FeatureChange(name="price", multiply=0.7))
 def health(channel, service="surgecast.live"):
     request = health_pb2.HealthCheckRequest(service=service)
     return health_pb2_grpc.HealthStub(channel).Check(request, timeout=10).status
-
-
-def until(condition, seconds=60.0):
-    end = time.monotonic() + seconds
-    while not (found := condition()):
-        assert time.monotonic() < end, "nothing happened in time"
-    return found
 
 
 def until_live(channel):

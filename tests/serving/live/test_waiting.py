@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import threading
-import time
 
 import grpc
 import pytest
 from surgecast.v1 import forecast_pb2 as pb
+from waiting import until
 
 from forecast.planning.live import LiveModel
 from serving.live.engine import LiveConfig
@@ -33,13 +33,6 @@ class Held:
             return answer(model, questions)
 
         monkeypatch.setattr(LiveModel, "answer", held)
-
-
-def until(condition):
-    end = time.monotonic() + 30
-    while not condition():
-        assert time.monotonic() < end, "nothing happened in time"
-        time.sleep(0.01)  # the interpreter is for those who work
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from operating import KEY, ROW, Load, forge, metric, seal, until
+from operating import KEY, ROW, Load, forge, metric, seal
+from waiting import until
 
 from forecast.cli.main import run
 from forecast.errors import IntegrityError

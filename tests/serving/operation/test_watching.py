@@ -8,9 +8,10 @@ from pathlib import Path
 
 import grpc
 import pytest
-from operating import GET, KEY, metric, read_metrics, until
+from operating import GET, KEY, metric, read_metrics
 from prometheus_client import CollectorRegistry
 from surgecast.v1 import forecast_pb2 as pb
+from waiting import until
 
 import serving.operation
 from forecast.cli.main import run

@@ -12,7 +12,8 @@ import grpc
 import pytest
 from access import Authority
 from grpc_health.v1 import health_pb2, health_pb2_grpc
-from operating import KEY, ROW, Load, metric, read_metrics, until
+from operating import KEY, ROW, Load, metric, read_metrics
+from waiting import until
 
 from forecast.cli.main import run
 from forecast.errors import BusyError
