@@ -16,7 +16,7 @@ from forecast.demand.panel import Panel
 from forecast.demand.panel_build import load_panel
 from forecast.errors import InputError, UsageError
 from forecast.evaluation.backtest import BacktestReport, backtest, rolling_origins
-from forecast.evaluation.baselines import ForecastFunction, baselines
+from forecast.evaluation.baselines import NAIVE, ForecastFunction, baselines
 from forecast.evaluation.event_origins import LEADS, event_origins
 from forecast.evaluation.slices import slices, slices_with_events
 from forecast.home import Home
@@ -36,7 +36,6 @@ from training.tracking import Run
 
 MODEL_NAME = "surgecast"
 """The model's name among the forecasters of a backtest."""
-NAIVE = "seasonal naive"
 """The baseline that a model is held against, slice by slice."""
 OnEpoch = Callable[[EpochRecord], None]
 

@@ -6,6 +6,8 @@ for what is small: keys, labels, sums of groups, summaries.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import NamedTuple
 
 import numpy as np
@@ -15,7 +17,7 @@ from forecast.demand.panel_build import load_shards
 from forecast.home import Home
 from forecast.model.sharded import forecaster
 from forecast.settings import load_settings
-from forecast.snapshot.pointer import move_pointer
+from forecast.snapshot.pointer import move_pointer, remove_unserved
 from forecast.snapshot.writer import stream_snapshot
 from training.devices import tell_device
 from training.features import check_events, check_known, tell_new
@@ -48,9 +50,27 @@ def publish(
             chosen = Chosen(champion.bundle_id, champion.version, cutoff)
         else:
             chosen = Chosen(bundle_id, version_of(home, bundle_id), cutoff)
-        snapshot = write_forecasts(home, chosen, device=device, devices=devices)
-        move_pointer(home, snapshot)
+        with served_or_removed(home):
+            snapshot = write_forecasts(home, chosen, device=device, devices=devices)
+            move_pointer(home, snapshot)
     return snapshot
+
+
+@contextmanager
+def served_or_removed(home: Home) -> Iterator[None]:
+    """Where this fails, remove the snapshots that were made within it: they were never published. The caller
+    holds the lock of jobs, so nobody else makes any."""
+
+    def names() -> set[str]:
+        return {path.name for path in home.snapshots_dir.glob("[!.]*")}
+
+    before = names()
+    try:
+        yield
+    except BaseException:
+        for name in names() - before:
+            remove_unserved(home, name)
+        raise
 
 
 class Chosen(NamedTuple):

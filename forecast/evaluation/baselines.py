@@ -25,6 +25,8 @@ from forecast.quantiles import LEVELS
 ForecastFunction = Callable[[Panel, int], Forecasts]
 """A forecaster: the panel as known at the origin and the number of periods ahead."""
 
+NAIVE: Final = "seasonal naive"
+"""The name of the baseline that others are held against."""
 AVERAGED: Final[dict[Period, tuple[int, int]]] = {"hour": (24, 28), "day": (7, 8), "week": (1, 8)}
 """Moving average: length of its cycle, and how many of the last cycles it averages."""
 
@@ -144,7 +146,7 @@ class Croston:
 def baselines(*, n_scenarios: int = 100, seed: int = 0) -> Mapping[str, ForecastFunction]:
     """The three baselines by the name that tables show."""
     return {
-        "seasonal naive": SeasonalNaive(n_scenarios=n_scenarios, seed=seed),
+        NAIVE: SeasonalNaive(n_scenarios=n_scenarios, seed=seed),
         "moving average": MovingAverage(n_scenarios=n_scenarios, seed=seed),
         "croston": Croston(n_scenarios=n_scenarios, seed=seed),
     }

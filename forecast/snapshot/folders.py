@@ -1,4 +1,6 @@
-"""Folders that appear whole or not at all: written aside, synced to disk, renamed into place."""
+"""Folders that are there whole or not at all: written aside, synced to disk, renamed into place; renamed
+before they are removed.
+"""
 
 from __future__ import annotations
 
@@ -15,6 +17,7 @@ from forecast.errors import InputError, IntegrityError
 from forecast.snapshot.reader import Snapshot
 
 _UNFINISHED: Final = ".writing-"
+_GOING: Final = ".going-"
 
 
 @contextmanager
@@ -57,6 +60,20 @@ def put_in_place(folder: Path, target: Path) -> None:
             return
     folder.rename(target)
     sync_folder(target.parent)
+
+
+def remove(folder: Path) -> None:
+    """Remove a folder, which is renamed first: killed in the middle, no half of it stays under its name."""
+    if folder.is_dir():
+        target = folder.with_name(f"{_GOING}{folder.name}")
+        shutil.rmtree(target, ignore_errors=True)
+        shutil.rmtree(folder.rename(target), ignore_errors=True)
+
+
+def remove_left(parent: Path) -> None:
+    """Remove what `remove`, killed in the middle, left in a folder."""
+    for left in parent.glob(f"{_GOING}*"):
+        shutil.rmtree(left, ignore_errors=True)
 
 
 @contextmanager

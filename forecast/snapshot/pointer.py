@@ -11,7 +11,7 @@ from pathlib import Path
 
 from forecast.errors import BusyError, IntegrityError, NotFoundError
 from forecast.home import Home
-from forecast.snapshot.folders import locked, sync_folder
+from forecast.snapshot.folders import locked, remove, sync_folder
 from forecast.snapshot.format import MANIFEST, Manifest, is_id, read_manifest
 
 POINTER_FORMAT = 1
@@ -93,6 +93,17 @@ def manifest_of(home: Home, snapshot: str) -> Manifest:
     if not is_id(snapshot) or not path.is_file():
         raise NotFoundError("snapshot", expected=f"a snapshot in {home.snapshots_dir}", found=repr(snapshot))
     return read_manifest(path)
+
+
+def remove_unserved(home: Home, snapshot: str) -> bool:
+    """Remove a snapshot unless the pointer names it; whether it is gone. Somebody may go back to it at this
+    moment: whoever moves the pointer holds this lock."""
+    with locked(home.root):
+        pointer = readable_pointer(home)
+        if pointer is not None and snapshot in (pointer.snapshot, pointer.previous):
+            return False
+        remove(home.snapshots_dir / snapshot)
+    return True
 
 
 def readable_pointer(home: Home) -> Pointer | None:

@@ -54,7 +54,7 @@ def list_(home: HomeOption = DEFAULT_HOME, as_json: JsonOption = False) -> None:
     if found:
         print_table(COLUMNS, [one.cells() for one in found])
     else:
-        typer.echo("no version yet; `surgecast train` makes one")
+        typer.echo(f"no version yet in {place.root}; `surgecast train` makes one")
     if inventory.without_version:
         typer.echo(f"bundles without a version: {', '.join(inventory.without_version)}")
     for sentence in wrong:
@@ -197,7 +197,7 @@ def prune(
     """Remove old versions, bundles of no version and old snapshots; never what serves or is needed."""
     from dataclasses import asdict
 
-    from forecast.cli.output import print_json
+    from forecast.cli.output import print_json, say
     from training.models.pruning import prune as clear
 
     gone = clear(Home(home), keep=keep, dry_run=dry_run)
@@ -207,6 +207,8 @@ def prune(
     verb = "would go" if dry_run else "gone"
     for name, ids in (("versions", gone.versions), ("bundles", gone.bundles), ("snapshots", gone.snapshots)):
         typer.echo(f"{name} {verb}: {', '.join(ids) or 'none'}")
+    if gone.unscored:
+        say(f"of these `surgecast monitor` has not scored all that they forecast: {', '.join(gone.unscored)}")
     why = "; ".join(f"{version} ({reason})" for version, reason in gone.kept.items())
     typer.echo(f"versions that stay: {why or 'none'}")
     typer.echo(f"{gone.bytes / 1e6:,.1f} MB {'would be ' if dry_run else ''}freed")

@@ -16,7 +16,7 @@ from forecast.snapshot.rollback import check_reason, open_rollback, roll_back
 from training.models.choosing import choose, fetch_bundle
 from training.models.inventory import take_inventory
 from training.models.story import kept_back
-from training.publishing import Chosen, write_forecasts
+from training.publishing import Chosen, served_or_removed, write_forecasts
 from training.registry import CHAMPION, PREVIOUS, Version, aliases_of, find, follow_rollback, promote
 from training.retraining.champion import expect_no_versions
 from training.retraining.lock import job_lock
@@ -69,14 +69,15 @@ def promote_version(
         beat.step("snapshot")
         pointer = readable_pointer(home)
         chosen = Chosen(version.bundle_id, version.version, cutoff)
-        snapshot = write_forecasts(home, chosen, device=device, devices=devices)
-        beat.step("promotion")
-        promote(home, version.version, reason=reason)
-        try:
-            move_pointer(home, snapshot, moves=pointer.moves if pointer else 0)
-        except BusyError:  # jobs are kept out: somebody rolled back at a server
-            follow_rollback(home)
-            raise
+        with served_or_removed(home):
+            snapshot = write_forecasts(home, chosen, device=device, devices=devices)
+            beat.step("promotion")
+            promote(home, version.version, reason=reason)
+            try:
+                move_pointer(home, snapshot, moves=pointer.moves if pointer else 0)
+            except BusyError:  # jobs are kept out: somebody rolled back at a server
+                follow_rollback(home)
+                raise
     return _change(version, snapshot, before, changed=True)
 
 

@@ -4,43 +4,43 @@ Kept are the newest versions, all that have an alias (champion, previous, challe
 what served before it, and what a job that is not finished needs; with a version its twin and its newest
 snapshot. Of snapshots, the newest stay, too. Runs stay in MLflow with all but their copy of the bundle.
 
-A folder is renamed before it is removed: killed in the middle, no half bundle or snapshot stays behind. A
-version goes after its bundle: where that cannot be removed nothing is lost.
+Killed in the middle, no half bundle or snapshot stays behind. A version goes after its bundle: where that
+cannot be removed nothing is lost.
 """
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Final
 
 from forecast.errors import NotFoundError
 from forecast.home import Home
-from forecast.snapshot.folders import locked
-from forecast.snapshot.pointer import Pointer, readable_pointer
+from forecast.snapshot.folders import remove, remove_left
+from forecast.snapshot.pointer import Pointer, remove_unserved
 from forecast.snapshot.rollback import open_rollback
 from training.models.inventory import Inventory, bundle_copy, take_inventory
+from training.monitoring.table import overall, read_scores
 from training.registry import MODEL, Version, bundle_folder, folder_bytes, follow_rollback
 from training.retraining.ledger import ledgers
 from training.retraining.lock import job_lock
 from training.tracking import connect
 
 KEEP: Final = 5
-_GOING: Final = ".going-"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Clearing:
     """What is cleared away, or would be: versions, ids of bundles and of snapshots; bytes: what they and the
-    copies of bundles take on disk. kept: version -> why it stays."""
+    copies of bundles take on disk. kept: version -> why it stays. unscored: of the snapshots, those that
+    `surgecast monitor` has not scored over their whole horizon."""
 
     versions: tuple[str, ...]
     bundles: tuple[str, ...]
     snapshots: tuple[str, ...]
     bytes: int
     kept: dict[str, str]
+    unscored: tuple[str, ...]
 
 
 def prune(home: Home, *, keep: int = KEEP, dry_run: bool = False) -> Clearing:
@@ -54,19 +54,21 @@ def prune(home: Home, *, keep: int = KEEP, dry_run: bool = False) -> Clearing:
     with job_lock(home, what="models prune") as beat:
         if open_rollback(home) is not None:
             follow_rollback(home)
-        _remove_left(home)
+        for parent in (home.bundles_dir, home.snapshots_dir, *home.mlflow_artifacts.glob("*/artifacts/")):
+            remove_left(parent)
         clearing, versions = _plan(home, keep)
         beat.step("bundles")
         for name in clearing.bundles:
-            _remove(bundle_folder(home, name))
+            remove(bundle_folder(home, name))
         beat.step("versions")
         client = connect(home) if versions else None
         for one in versions:
             assert client is not None
             client.delete_model_version(MODEL, one.version)
-            _remove(bundle_copy(home, one))
+            remove(bundle_copy(home, one))
         beat.step("snapshots")
-        _remove_snapshots(home, clearing.snapshots)
+        for name in clearing.snapshots:
+            remove_unserved(home, name)
     return clearing
 
 
@@ -96,6 +98,7 @@ def _plan(home: Home, keep: int) -> tuple[Clearing, list[Version]]:
         snapshots=tuple(snapshots),
         bytes=sum(folder_bytes(folder) for folder in folders),
         kept=kept,
+        unscored=_unscored(home, inventory, snapshots),
     )
     return clearing, going
 
@@ -125,6 +128,13 @@ def _needed_bundles(home: Home, inventory: Inventory) -> dict[str, str]:
     return {twins[name]: why for name, why in needed.items() if name in twins} | needed
 
 
+def _unscored(home: Home, inventory: Inventory, snapshots: Iterable[str]) -> tuple[str, ...]:
+    scores, _ = read_scores(home)
+    scored = dict(overall(scores).select("snapshot", "periods").iter_rows())
+    horizons = {one.id: one.horizon for one in inventory.snapshots}
+    return tuple(name for name in snapshots if scored.get(name, 0) < horizons[name])
+
+
 def _old_snapshots(inventory: Inventory, staying: Iterable[Version], keep: int) -> list[str]:
     """Those that nothing needs. One that cannot be read may be of another release: it stays."""
     pointer = inventory.pointer
@@ -132,39 +142,3 @@ def _old_snapshots(inventory: Inventory, staying: Iterable[Version], keep: int) 
     wanted |= {one.id for one in inventory.snapshots[max(len(inventory.snapshots) - keep, 0) :]}
     wanted |= {found.id for one in staying if (found := inventory.newest(one.bundle_id)) is not None}
     return [one.id for one in inventory.snapshots if one.id not in wanted]
-
-
-def _remove_snapshots(home: Home, names: Iterable[str]) -> None:
-    """Somebody may go back to one of them at this moment: whoever moves the pointer holds this lock."""
-    for name in names:
-        with locked(home.root):
-            pointer = readable_pointer(home)
-            if pointer is not None and name in (pointer.snapshot, pointer.previous):
-                continue
-            going = _set_aside(home.snapshots_dir / name)
-        _delete(going)
-
-
-def _remove_left(home: Home) -> None:
-    """What a prune that was killed had renamed and not removed."""
-    parents = [home.bundles_dir, home.snapshots_dir, *home.mlflow_artifacts.glob("*/artifacts/")]
-    for parent in parents:
-        for left in parent.glob(f"{_GOING}*"):
-            _delete(left)
-
-
-def _remove(folder: Path) -> None:
-    _delete(_set_aside(folder))
-
-
-def _set_aside(folder: Path) -> Path | None:
-    target = folder.with_name(f"{_GOING}{folder.name}")
-    if not folder.is_dir():
-        return None
-    _delete(target)
-    return folder.rename(target)
-
-
-def _delete(folder: Path | None) -> None:
-    if folder is not None:
-        shutil.rmtree(folder, ignore_errors=True)

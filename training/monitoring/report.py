@@ -33,7 +33,7 @@ def print_round(found: Round, by: str | None) -> None:
     whole = overall(found.scores)
     rows = [[*_about(row), *_cells(row)] for row in whole.iter_rows(named=True)]
     title = f"Published forecasts against demand up to {iso(found.last)} (data version {found.data_version})"
-    print_table(("origin", "snapshot", "model", "periods", *HEADINGS.values()), rows, title=title)
+    print_table(("origin", "snapshot", "bundle", "periods", *HEADINGS.values()), rows, title=title)
     if by is not None:
         _print_parts(found.scores, by)
     for row in whole.filter(pl.col("gone") > 0).iter_rows(named=True):

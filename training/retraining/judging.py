@@ -12,18 +12,17 @@ from forecast.cli.output import progress, say
 from forecast.demand.panel import Panel
 from forecast.errors import SurgecastError
 from forecast.evaluation.backtest import backtest
-from forecast.evaluation.baselines import ForecastFunction, baselines
+from forecast.evaluation.baselines import NAIVE, ForecastFunction, baselines
 from forecast.forecasts import Forecasts
 from forecast.model.bundle import Bundle
 from forecast.model.sharded import forecaster
 from training.gates.promotion import Cost, judge
 from training.jobs import MODEL_NAME
-from training.registry import bundle_folder
+from training.registry import bundle_folder, folder_bytes
 from training.retraining.fits import champion_bundle, past_champion
 from training.retraining.work import CHALLENGER, TWIN, Comparison, Work
 
 RIVAL: Final = "champion"
-NAIVE: Final = "seasonal naive"
 
 
 def judgement(work: Work) -> Mapping[str, object]:
@@ -58,7 +57,7 @@ def _compare(work: Work) -> Comparison:
         report = backtest(work.panel, forecasters, work.origins, horizon, advance=advance)
     folders = {MODEL_NAME: _place(work), RIVAL: bundle_folder(work.home, work.ledger.fact("champion"))}
     costs = {
-        name: Cost(seconds_per_1000_series=timed.seconds, bundle_bytes=_size(folders[name]))
+        name: Cost(seconds_per_1000_series=timed.seconds, bundle_bytes=folder_bytes(folders[name]))
         for name, timed in models.items()
     }
     rival_name = RIVAL if RIVAL in models else ""
@@ -101,7 +100,3 @@ class _Timed:
 def _place(work: Work) -> Path:
     folder = work.folder(CHALLENGER)
     return folder if folder.is_dir() else bundle_folder(work.home, work.bundle_id(CHALLENGER))
-
-
-def _size(folder: Path) -> int:
-    return sum(path.stat().st_size for path in folder.iterdir())

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final
 
 from forecast.cli.output import say
 from forecast.errors import NotFoundError, SurgecastError
+from forecast.evaluation.baselines import NAIVE
 from forecast.home import Home
 from forecast.model.bundle import Bundle
 from forecast.times import iso
@@ -24,7 +25,7 @@ from training.jobs import MODEL_NAME, model_config
 from training.registry import CHALLENGER as CANDIDATE
 from training.registry import MODEL, bundle_folder, register, version_of
 from training.retraining.fits import read_epochs
-from training.retraining.judging import NAIVE, comparison
+from training.retraining.judging import comparison
 from training.retraining.ledger import Ledger
 from training.retraining.verdicts import read_gate, stopped
 from training.retraining.work import CHALLENGER, TWIN, Work

@@ -25,7 +25,7 @@ from forecast.demand.panel import Panel
 from forecast.errors import InputError, SurgecastError, UsageError
 from forecast.evaluation.backtest import backtest
 from forecast.evaluation.backtest_table import headline
-from forecast.evaluation.baselines import SeasonalNaive
+from forecast.evaluation.baselines import NAIVE, SeasonalNaive
 from forecast.home import Home
 from forecast.settings import Settings
 from forecast.times import iso
@@ -41,7 +41,6 @@ from training.tuning.trial import Bench, score
 
 PATIENCE: Final = 3
 """Trials that may fail at first, before the search does."""
-NAIVE: Final = "seasonal naive"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -144,6 +143,7 @@ class _Search:
         wanted = self.request.settings.tune
         naive = self._naive()
         deadline = time.monotonic() + wanted.minutes * 60
+        say(self._plan())
         ended, longest = "trials", 0.0
         while len(counted(self.study)) < wanted.trials:
             began = time.monotonic()
@@ -169,6 +169,16 @@ class _Search:
             reported=panel,
             ended=ended,
             run_id=self.run.run_id,
+        )
+
+    def _plan(self) -> str:
+        """What a person may expect: how many trials, how long each, when it ends."""
+        wanted = self.request.settings.tune
+        n_origins = len(self.bench.origins)
+        fit = f"{self.bench.steps} steps" if self.bench.steps else f"{self.bench.minutes:g} minutes"
+        return (
+            f"up to {wanted.trials} trials, each a fit of {fit} and a backtest of {n_origins} origins;"
+            f" it ends after {wanted.minutes:g} minutes at the latest, and after Ctrl-C --resume goes on"
         )
 
     def _try(self, naive: float) -> None:

@@ -72,7 +72,7 @@ def test_the_list_in_json(made: Home, capsys: Capture) -> None:
 def test_an_empty_home_has_none(tmp_path: Any, capsys: Capture) -> None:
     empty = Home(tmp_path / "home")
     assert run(["models", "list", "--home", str(empty.root)]) == 0
-    assert capsys.readouterr().out == "no version yet; `surgecast train` makes one\n"
+    assert capsys.readouterr().out == f"no version yet in {empty.root}; `surgecast train` makes one\n"
     assert not empty.root.exists()
     line = refused(empty, capsys, "show", "champion")
     assert line == "error: version: expected one that `surgecast train` made, found champion"

@@ -137,9 +137,11 @@ def test_a_rollback_while_a_version_is_scored_wins(
         roll_back(home, None, who="olga", why="bad", check=lambda _snapshot: None)
         return made
 
+    published = names(home.snapshots_dir)
     monkeypatch.setattr(promoting, "write_forecasts", slowly)
     assert run(["models", "promote", "3", "--reason", "try", "--home", str(home.root), *NOW]) == 1
     assert "somebody moved it" in capsys.readouterr().err
+    assert names(home.snapshots_dir) == published, "what was never published is not to be scored later"
     assert serving(home) == ("1", "1")
 
 
@@ -182,6 +184,7 @@ def test_prune_takes_version_bundle_copy_and_snapshots_together(home: Home, caps
     left.mkdir()
     gone = asked(home, capsys, "prune", "--keep", "1")
     assert gone["versions"] == ["1"]
+    assert gone["unscored"] == gone["snapshots"] != [], "nothing was monitored"
     assert first.bundle_id in gone["bundles"]
     assert [one.version for one in versions(home)] == ["2", "3"]
     assert version_of(home, first.bundle_id) == ""
