@@ -42,7 +42,12 @@ OnlyOption = Annotated[
     ),
 ]
 VsOption = Annotated[
-    str | None, typer.Option(metavar="A,B", help="Measure these servers too: mlflow, rayserve.")
+    str | None,
+    typer.Option(
+        metavar="A,B",
+        help="Measure these servers too: mlflow, rayserve with ready forecasts; mlflow-model, rayserve-model"
+        " with the model.",
+    ),
 ]
 H2loadOption = Annotated[
     bool, typer.Option("--h2load", help="Let h2load ask too, where nghttp2-client is installed.")

@@ -32,8 +32,11 @@ END_S: Final = 10.0
 PEERS: Final = {
     "mlflow": ("mlflow", "pip install mlflow"),
     "rayserve": ("ray", "pip install 'surgecast[scale]'"),
+    "mlflow-model": ("mlflow", "pip install mlflow"),
+    "rayserve-model": ("ray", "pip install 'surgecast[scale]'"),
 }
-"""Name of a peer -> the package that it needs, and how to get it."""
+"""Name of a peer -> the package that it needs, and how to get it. Those with `model` in their name run the
+model for each call, the others are given ready forecasts."""
 
 
 def check_installed(peer: str) -> None:
@@ -44,12 +47,13 @@ def check_installed(peer: str) -> None:
 
 
 @contextmanager
-def mlflow_server(home: Home, snapshot: str, folder: Path) -> Iterator[str]:
-    """`mlflow models serve` of a snapshot while the context is open; yields HOST:PORT."""
+def mlflow_server(home: Home, folder: Path, *, live: bool) -> Iterator[str]:
+    """`mlflow models serve` of a home's forecasts, or of its model if `live`, while the context is open;
+    yields HOST:PORT."""
     port = _free_port()
     model, log = folder / "mlflow-model", folder / "mlflow.log"
     script = Path(__file__).with_name("mlflow_model.py")
-    save = [sys.executable, str(script), str(model), str(home.snapshots_dir / snapshot)]
+    save = [sys.executable, str(script), str(model), str(home.root), "model" if live else "ready"]
     serve = [sys.executable, "-m", "mlflow", "models", "serve", "--model-uri", str(model)]
     serve += ["--env-manager", "local", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
     with _marked() as environment, log.open("w") as words:
@@ -61,14 +65,15 @@ def mlflow_server(home: Home, snapshot: str, folder: Path) -> Iterator[str]:
 
 
 @contextmanager
-def ray_server(home: Home, folder: Path) -> Iterator[str]:
-    """Ray Serve's gRPC ingress to the snapshot of a home while the context is open; yields HOST:PORT."""
+def ray_server(home: Home, folder: Path, *, live: bool) -> Iterator[str]:
+    """Ray Serve's gRPC ingress to a home's forecasts, or to its model if `live`, while the context is open;
+    yields HOST:PORT."""
     port, log = _free_port(), folder / "ray.log"
     with _marked() as environment, log.open("w") as words, tempfile.TemporaryDirectory(prefix="r") as place:
         environment |= {"RAY_USAGE_STATS_ENABLED": "0", "RAY_SERVE_THROUGHPUT_OPTIMIZED": "1"}
         command = [sys.executable, "-c", "from serving.bench.peers.ray_app import main; main()"]
         command += ["--home", str(home.root), "--folder", place, "--port", str(port)]
-        command += ["--http-port", str(_free_port())]
+        command += ["--http-port", str(_free_port()), *(["--model"] if live else [])]
         with _whole(command, words, environment) as process:
             if process.stdout is None or READY not in _line(process.stdout):
                 raise SurgecastError(f"ray: {last_line(log)}")
