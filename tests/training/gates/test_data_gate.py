@@ -4,102 +4,28 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable
 from dataclasses import replace
-from datetime import date, datetime
+from datetime import date
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-import typer
+from gate_home import DAYS, HORIZON, SETTINGS, TAIL, TODAY, Gate, Poison, cut, imported, sentences
 from numpy.typing import NDArray
-from typer.testing import CliRunner
 
-from forecast.data_gate_settings import DataGateSettings
-from forecast.demand.panel import Panel, Period
+from forecast.demand.panel import Panel
 from forecast.demand.panel_build import load_panel
-from forecast.demand.simulate import SimulationConfig, simulate, write_table
-from forecast.demand.sources.reading import Reading
-from forecast.demand.sources.table import TableColumns, table_incoming
-from forecast.demand.store import DemandStore
+from forecast.demand.simulate import SimulationConfig, simulate
 from forecast.errors import NotFoundError
 from forecast.home import Home
 from forecast.model.schema import FeatureSchema
 from forecast.snapshot import write_snapshot
 from forecast.snapshot.pointer import move_pointer
 from tests.support.panels import make_panel
-from training.gates.cli import check
 from training.gates.data import check_data
 from training.gates.data.dates import best_shift
 from training.gates.findings import Finding, GateReport
-
-DAYS, TAIL, HORIZON = 400, 28, 14
-CONFIG = SimulationConfig(
-    n_series=200, n_periods=DAYS, horizon=HORIZON, n_locations=5, start=date(2022, 10, 1), stock_outs=0.001,
-    launched=0.0, seed=1,
-)  # fmt: skip
-SETTINGS = DataGateSettings(least_units=20)
-TODAY = np.datetime64("2023-11-05")
-Poison = Callable[[Panel], Panel]
-
-
-def imported(home: Home, panel: Panel, name: str, *, period: Period = "day") -> None:
-    """Add a panel's rows to the store of a home."""
-    path = home.root / f"{name}.parquet"
-    home.root.mkdir(parents=True, exist_ok=True)
-    write_table(panel, path)
-    columns = TableColumns(known=tuple(panel.known), static=tuple(panel.statics))
-    reading = Reading(timezone="UTC", max_units=1e6, now=datetime(2030, 1, 1))
-    DemandStore(home.demand_dir).add(table_incoming([path], columns, reading, period=period))
-    path.unlink()
-
-
-def cut(panel: Panel, first: int, end: int, n_known: int) -> Panel:
-    """The periods from `first` to `end`, with known features up to `n_known`."""
-    stock = panel.stocked_out_ST
-    return replace(
-        panel,
-        start=panel.time(first),
-        demand_ST=panel.demand_ST[:, first:end],
-        stocked_out_ST=None if stock is None else stock[:, first:end],
-        known={name: values[:, first:n_known] for name, values in panel.known.items()},
-    )
-
-
-@pytest.fixture(scope="module")
-def panel() -> Panel:
-    """400 days to 2023-11-04, the sales of 20 items at 5 shops on 2 platforms."""
-    return simulate(CONFIG).panel
-
-
-@pytest.fixture(scope="module")
-def base(panel: Panel, tmp_path_factory: pytest.TempPathFactory) -> Home:
-    """A home that had all but the last four weeks."""
-    home = Home(tmp_path_factory.mktemp("gate") / "home")
-    imported(home, cut(panel, 0, DAYS - TAIL, DAYS - TAIL), "base")
-    home.settings_file.write_text('[events]\ncalendars = ["china"]\n')
-    return home
-
-
-Gate = Callable[..., GateReport]
-
-
-@pytest.fixture
-def gate(base: Home, panel: Panel, tmp_path: Path) -> Gate:
-    """Brings the last four weeks, poisoned or not, into a copy of that home, and judges."""
-    home = Home(tmp_path / "home")
-
-    def judge(poison: Poison = lambda tail: tail, settings: DataGateSettings = SETTINGS) -> GateReport:
-        shutil.copytree(base.root, home.root)
-        imported(home, poison(cut(panel, DAYS - TAIL, DAYS, DAYS + HORIZON)), "tail")
-        return check_data(home, settings, cutoff=None, today=TODAY)
-
-    return judge
-
-
-def sentences(report: GateReport) -> str:
-    return "\n".join(one.sentence() for one in report.failures)
 
 
 def changed(**part: Any) -> Poison:
@@ -348,55 +274,6 @@ def test_features_that_the_serving_model_needs(
     imported(home, cut(panel, DAYS - TAIL, DAYS, DAYS + HORIZON), "tail")
     text = sentences(check_data(home, SETTINGS, cutoff=None, today=TODAY))
     assert "price" not in text
-
-
-def test_hours_that_came_in_another_zone(tmp_path: Path) -> None:
-    config = SimulationConfig(n_series=20, n_periods=24 * 40 - 5, period="hour", horizon=0, launched=0.0)
-    whole = simulate(config).panel
-    demand_ST = whole.demand_ST.copy()
-    home, shifted = Home(tmp_path / "home"), Home(tmp_path / "shifted")
-    imported(home, whole, "all", period="hour")
-    good = check_data(home, SETTINGS, cutoff=whole.origin, today=np.datetime64("2024-01-01"))
-    assert good.passed, sentences(good)
-    week = 24 * 7
-    demand_ST[:, -week:] = demand_ST[:, -week - 8 : -8]
-    imported(shifted, replace(whole, demand_ST=demand_ST), "all", period="hour")
-    bad = check_data(shifted, SETTINGS, cutoff=whole.origin, today=np.datetime64("2024-01-01"))
-    assert "dates, hours: expected" in sentences(bad)
-    assert "8 hours too late" in sentences(bad)
-
-
-def test_weeks(tmp_path: Path) -> None:
-    whole = simulate(
-        SimulationConfig(n_series=60, n_periods=80, period="week", horizon=0, launched=0.0)
-    ).panel
-    demand_ST = whole.demand_ST.copy()
-    demand_ST[:, -1] *= 10
-    home = Home(tmp_path / "home")
-    imported(home, whole, "all", period="week")
-    settings = SETTINGS.model_copy(update={"days": 2})
-    assert check_data(home, settings, cutoff=whole.origin, today=np.datetime64("2025-01-01")).passed
-    imported(home, replace(whole, demand_ST=demand_ST), "tenfold", period="week")
-    report = check_data(home, settings, cutoff=whole.origin, today=np.datetime64("2025-01-01"))
-    assert "as on the last 8 weeks" in sentences(report)
-
-
-def test_the_command(base: Home) -> None:
-    app = typer.Typer()
-    app.command()(check)
-    runner = CliRunner()
-    good = runner.invoke(app, ["--home", str(base.root), "--cutoff", "2023-10-07", "--json"])
-    assert good.exit_code == 0, good.output
-    facts = json.loads(good.stdout)
-    assert (facts["gate"], facts["passed"]) == ("data", True)
-    assert len(facts["findings"]) > 15
-    old = runner.invoke(app, ["--home", str(base.root)])
-    assert old.exit_code == 1
-    assert "STOP" in old.stdout
-    assert "freshness" in old.stdout
-    assert "volume" not in old.stdout
-    assert "FAILED; 1 stop" in old.stderr
-    assert "volume" in runner.invoke(app, ["--home", str(base.root), "--all"]).stdout
 
 
 def test_counts_are_those_of_the_panel(base: Home) -> None:
