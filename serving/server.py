@@ -149,8 +149,9 @@ class Server:
         return ServingState.of(self.store, live=self._live_ready)
 
     def stop(self) -> None:
-        """Take no new calls, let those in flight end, and stop."""
+        """Say so to who watches, take no new calls, let those in flight end, and stop."""
         self._health.enter_graceful_shutdown()
+        self.gate.drain()
         self._server.stop(self.config.grace_s).wait()
         self.gate.close()
         self.store.close()

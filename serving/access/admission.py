@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import count
 from typing import Any, Final
 
 from forecast.errors import OverloadError, UsageError
@@ -26,6 +27,10 @@ BURST_S: Final = 0.02
 BURST_CALLS: Final = 10
 STANDING_S: Final = 0.1
 """Seconds that a queue may last until it counts as overload; more where calls take longer."""
+IDLE_S: Final = 0.1
+"""Seconds in which a request comes right behind its call; later ones keep their calls idle."""
+MOST_IDLE: Final = 128
+"""Idle calls of a lane: each holds a thread, until the time for its request is over."""
 OVERLOADED_S: Final = 1.0
 """Seconds without a refusal after which a lane is no longer overloaded."""
 NARROW_S: Final = 3.0
@@ -67,12 +72,14 @@ class Bounds:
 class Lane:
     """The calls of one cost. `bound` of them may wait or run, `turns` are worked on at once.
 
-    A burst of `burst` calls is let in as well, so that a moment's pause refuses nobody; but of those whose
-    requests are there, only as many as can be seen to soon. When there were more than `bound` for a while, or
-    more than a burst, the lane is overloaded, until a second passes without a refusal. While more than
-    `bound` come, one may wait beside those that are worked on: with so many that is enough to lose no turn,
-    and all that a longer queue adds is waiting. Every `NARROW_S` more are let in for a try, until one is
-    refused. A call whose request is slow to come holds a thread, but no turn.
+    A burst of `burst` calls is let in as well, fewer where they take long, so that a moment's pause refuses
+    nobody. When there were more than `bound` for a while, or more than a burst, the lane is overloaded, until
+    a second passes without a refusal. While more than `bound` come, one may wait beside those that are worked
+    on: with so many that is enough to lose no turn, and all that a longer queue adds is waiting. Every
+    `NARROW_S` more are let in for a try, until one is refused.
+
+    A call whose request does not come at once is idle until it does: it holds a thread, but counts as no work
+    and has no turn.
 
     gives_way: after a call, rest while others are being refused and no try waits, three times as long as was
     worked at most. The thread that refuses needs the interpreter's lock too; calls would wait for it unseen,
@@ -86,13 +93,15 @@ class Lane:
         self.bound = bound
         self.burst = bound if burst is None else burst
         self._narrow = min(bound, turns + 1)
-        self.pool = ThreadPoolExecutor(self.burst, thread_name_prefix=name)
+        self.pool = ThreadPoolExecutor(self.burst + MOST_IDLE, thread_name_prefix=name)
         self._turns = threading.Semaphore(turns)
         self._n_turns = turns
         self._gives_way = gives_way
         self._lock = threading.Lock()
-        self._calls = 0
-        self._in_turn = 0
+        self._numbers = count()
+        self._new: dict[int, float] = {}  # call -> when it was let in, the oldest first
+        self._idle: set[int] = set()
+        self._ready = 0
         self._mean_s = 0.001
         self._busy_since = 0.0
         self._refused_at = -math.inf
@@ -101,73 +110,97 @@ class Lane:
 
     @property
     def calls(self) -> int:
-        """Calls that wait or run now."""
-        return self._calls
+        """Calls that are idle, wait or run now."""
+        return len(self._idle) + self._work
 
-    def enter(self, now: float) -> None:
-        """Let a call in at `now` (monotonic, seconds); OverloadError when the lane is full."""
+    @property
+    def _work(self) -> int:
+        return len(self._new) + self._ready
+
+    def enter(self, now: float) -> int:
+        """Let a call in at `now` (monotonic, seconds), and number it; OverloadError when the lane is full."""
         with self._lock:
-            if self._calls == 0:
+            self._set_idle(now)
+            if len(self._idle) >= MOST_IDLE:
+                expected = f"at most {MOST_IDLE} whose requests do not come"
+                raise OverloadError(f"{self.name} calls", expected=expected, found="one more")
+            if self._work == 0:
                 self._busy_since = now
-            standing = self._calls >= self.bound and now - self._busy_since > max(
+            standing = self._work >= self.bound and now - self._busy_since > max(
                 STANDING_S, 10 * self._mean_s
             )
             overloaded = standing or now < self._refused_at + OVERLOADED_S
             if not overloaded:
                 self._tries = 0
-            allowed = self.bound if overloaded else self.burst
+            allowed = self.bound if overloaded else self._burst_now()
             if now < self._narrow_until:
                 allowed = self._narrow
             elif self._tries % TRIES:
                 allowed = min(2 * self._narrow, self.bound)
-            if self._calls < allowed:
-                self._calls += 1
-                return
-            raise self._refusal(now, allowed)
-
-    def _refusal(self, now: float, allowed: int) -> OverloadError:
-        """What a caller is told; the lane is overloaded from `now` on. The lock is held."""
-        if now >= self._narrow_until:
-            self._narrow_until = now + NARROW_S
-            self._tries += 1
-        self._refused_at = now
-        wait = _rounded_up(self._mean_s * self.bound / self._n_turns)
-        return OverloadError(
+            if self._work < allowed:
+                number = next(self._numbers)
+                self._new[number] = now
+                return number
+            if now >= self._narrow_until:
+                self._narrow_until = now + NARROW_S
+                self._tries += 1
+            self._refused_at = now
+            wait = _rounded_up(self._mean_s * self.bound / self._n_turns)
+        raise OverloadError(
             f"{self.name} calls", expected=f"at most {allowed} at once", found="one more", retry_s=wait
         )
 
+    def _set_idle(self, now: float) -> None:
+        """Those whose requests should have come by now are idle."""
+        while self._new:
+            number, since = next(iter(self._new.items()))
+            if now - since < IDLE_S:
+                break
+            del self._new[number]
+            self._idle.add(number)
+
+    def _burst_now(self) -> int:
+        """How many calls may come at once, as long as they take now."""
+        soon = int(self._n_turns * max(BURST_S / max(self._mean_s, 1e-6), BURST_CALLS))
+        return min(self.burst, max(self.bound, soon))
+
+    def ready(self, number: int, now: float) -> None:
+        """The request of a call is there."""
+        with self._lock:
+            if self._work == 0:
+                self._busy_since = now
+            if self._new.pop(number, None) is None:
+                self._idle.discard(number)
+            self._ready += 1
+
     @contextmanager
     def turn(self) -> Iterator[None]:
-        """Wait for a turn, and work. OverloadError where a burst brought more work than may wait."""
-        with self._lock:
-            soon = int(self._n_turns * max(BURST_S / max(self._mean_s, 1e-6), BURST_CALLS))
-            if self._in_turn >= max(self.bound, soon):
-                raise self._refusal(time.monotonic(), max(self.bound, soon))
-            self._in_turn += 1
-        try:
-            with self._turns:
-                started = time.monotonic()
-                try:
-                    yield
-                finally:
-                    now = time.monotonic()
-                    with self._lock:
-                        self._mean_s += SMOOTHING * (now - started - self._mean_s)
-                    if self._gives_way:
-                        self._rest(now, now + min(LONGEST_REST_S, 3 * (now - started)))
-        finally:
-            with self._lock:
-                self._in_turn -= 1
+        """Wait for a turn, and work."""
+        with self._turns:
+            started = time.monotonic()
+            try:
+                yield
+            finally:
+                now = time.monotonic()
+                with self._lock:
+                    self._mean_s += SMOOTHING * (now - started - self._mean_s)
+                if self._gives_way:
+                    self._rest(now, now + min(LONGEST_REST_S, 3 * (now - started)))
 
     def _rest(self, now: float, end: float) -> None:
-        while now < min(end, self._refused_at + QUIET_S) and self._calls <= self._narrow:
+        while now < min(end, self._refused_at + QUIET_S) and self._work <= self._narrow:
             time.sleep(0.0005)
             now = time.monotonic()
 
-    def leave(self) -> None:
+    def leave(self, number: int) -> None:
         """A call has ended."""
         with self._lock:
-            self._calls -= 1
+            if self._new.pop(number, None) is not None:
+                return
+            if number in self._idle:
+                self._idle.remove(number)
+            else:
+                self._ready -= 1
 
 
 class Place:
@@ -179,7 +212,7 @@ class Place:
         if quota is not None:
             quota.enter(now)
         try:
-            lane.enter(now)
+            self._number = lane.enter(now)
         except OverloadError:
             if quota is not None:
                 quota.leave()
@@ -187,7 +220,14 @@ class Place:
         self.lane = lane
         self._quota = quota
         self._lock = threading.Lock()
-        self._left = False
+        self._ready = self._left = False
+
+    def ready(self) -> None:
+        """The call's request is there: from now on it counts as work. Nothing where it has ended."""
+        with self._lock:
+            if not self._ready and not self._left:
+                self._ready = True
+                self.lane.ready(self._number, time.monotonic())
 
     def leave(self) -> None:
         """Give it back."""
@@ -195,7 +235,7 @@ class Place:
             if self._left:
                 return
             self._left = True
-        self.lane.leave()
+            self.lane.leave(self._number)
         if self._quota is not None:
             self._quota.leave()
 

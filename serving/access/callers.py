@@ -53,16 +53,17 @@ class Caller:
         """RoleError when a method is for others."""
         if self.role not in (role, "admin"):
             found = f"{self.name}, of role {self.role}"
-            raise RoleError("role", expected=f"a token of role {role} or admin for {method}", found=found)
+            roles = " or ".join(dict.fromkeys((role, "admin")))
+            raise RoleError("role", expected=f"a token of role {roles} for {method}", found=found)
 
 
 class Callers:
     """Knows the callers of a server by its home's tokens, whose changes it notices.
 
     A token is asked for as soon as the home has one, and always on an address that other machines reach,
-    unless `no_tokens` or `insecure` (without TLS) says otherwise. Once asked for, it is asked for until the
-    server ends, even when all are revoked. Without, a caller of this machine is an administrator and one
-    from elsewhere a planner.
+    unless `no_tokens` or `insecure` (without TLS) says otherwise. Once asked for, it is asked for even when
+    all are revoked, by servers that start later too: until their file is removed. Without, a caller of this
+    machine is an administrator and one from elsewhere a planner.
     """
 
     def __init__(self, home: Home, host: str, config: AccessConfig) -> None:
@@ -77,13 +78,19 @@ class Callers:
         if config.no_tokens and self._by_id:
             found = f"{len(self._by_id)} in {home.tokens_file}"
             raise UsageError(f"--no-tokens: expected a home without tokens, found {found}")
+        self.controlled = not config.no_tokens and home.tokens_file.exists()
         secured = config.tls is not None and not is_loopback(host)
-        if secured and not config.no_tokens and not self._by_id:
+        if secured and not config.no_tokens and not self.controlled:
             raise UsageError(
                 f"host: expected tokens of those who may ask on {host}, found none: surgecast tokens add"
                 " makes one (--no-tokens serves everybody)"
             )
-        self.controlled = bool(self._by_id)
+        if self.controlled and not self._by_id:
+            log.warning(
+                "all tokens of %s are revoked: nobody may ask until there is one, or no such file at the next"
+                " start",
+                home.tokens_file,
+            )
 
     def find(self, metadata: Sequence[tuple[str, str | bytes]], now: float) -> Caller:
         """Who sends this metadata at `now` (monotonic, seconds); AccessError for a stranger where access is

@@ -15,7 +15,7 @@ from typing import Any, Final
 import grpc
 from grpc_status import rpc_status
 
-from forecast.errors import OverloadError, SurgecastError
+from forecast.errors import BusyError, OverloadError, SurgecastError
 from forecast.home import Home
 from serving.access.admission import AtOnce, Bounds, Lane, Place, make_lanes
 from serving.access.audit import Audit
@@ -29,8 +29,13 @@ from serving.methods import Method
 log = logging.getLogger("surgecast.serving")
 
 HEALTH: Final = "/grpc.health.v1.Health/"
+HEALTH_METHODS: Final = (f"{HEALTH}Check", f"{HEALTH}Watch")
 REFLECTION: Final = "/grpc.reflection."
 MAX_REFUSALS: Final = 256
+CALM_S: Final = 0.05
+"""Seconds without a call after which none is on its way."""
+DRAIN_S: Final = 1.0
+"""Seconds to wait for that at most: callers may go on asking."""
 
 
 class Gate(grpc.ServerInterceptor):  # type: ignore[misc]  # grpc has no types
@@ -53,14 +58,28 @@ class Gate(grpc.ServerInterceptor):  # type: ignore[misc]  # grpc has no types
         self._guard = Guard(self.timekeeper, Records(audit), refused)
         self._refused = refused
         self._at_once = AtOnce(1)
+        self._draining = False
+        self._came_at = 0.0
         self._refusals: dict[tuple[type[SurgecastError], str, float], grpc.RpcMethodHandler] = {}
 
     def start(self) -> None:
         """Begin to watch calls."""
         self.timekeeper.start()
 
+    def drain(self) -> None:
+        """Refuse all that comes from now on, so that it is asked elsewhere or again, until nothing came for a
+        moment: gRPC drops the calls that it has taken in and not yet brought here when it stops. Then end the
+        watches, which have no end of their own and have been told.
+        """
+        self._draining = True
+        began = self._came_at = time.monotonic()
+        while (now := time.monotonic()) < min(self._came_at + CALM_S, began + DRAIN_S):
+            time.sleep(self._came_at + CALM_S - now)
+        for watch in tuple(self._guard.watches):
+            watch.cancel()
+
     def close(self) -> None:
-        """End the threads."""
+        """End the threads; nobody is let in any more."""
         self.timekeeper.close()
         for lane in self.lanes.values():
             lane.pool.shutdown(wait=False)
@@ -70,6 +89,8 @@ class Gate(grpc.ServerInterceptor):  # type: ignore[misc]  # grpc has no types
     ) -> grpc.RpcMethodHandler | None:
         """The guarded handler of a call, or one that refuses it."""
         path = handler_call_details.method
+        if path.startswith(HEALTH) and path not in HEALTH_METHODS:  # what the library does not answer
+            return None
         try:
             call = self._admit(path, handler_call_details.invocation_metadata or ())
         except SurgecastError as error:
@@ -84,12 +105,14 @@ class Gate(grpc.ServerInterceptor):  # type: ignore[misc]  # grpc has no types
         return None if handler is None else self._guard.wrap(handler, call)
 
     def _admit(self, path: str, metadata: Sequence[tuple[str, str | bytes]]) -> Admitted:
-        now = time.monotonic()
+        now = self._came_at = time.monotonic()
         longest = self._bounds.seconds
         if path == f"{HEALTH}Watch":
             return Admitted(path, Place(self.lanes["watch"], None, now), float("inf"))
         if path.startswith(HEALTH):
             return Admitted(path, Place(self.lanes["health"], None, now), longest)
+        if self._draining:
+            raise BusyError("server", expected="one that goes on", found="one that is stopping", retry_s=1.0)
         caller = self._callers.find(metadata, now)
         method = self._methods.get(path)
         if method is None:  # reflection, or nothing that is answered

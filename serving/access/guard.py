@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 import grpc
@@ -50,6 +50,8 @@ class Guard:
     timekeeper: Timekeeper
     records: Records
     refused: Refused
+    watches: set[grpc.ServicerContext] = field(default_factory=set)
+    """Open streams that hold no thread, and have no end of their own."""
 
     def wrap(self, handler: grpc.RpcMethodHandler, call: Admitted) -> grpc.RpcMethodHandler:
         """The handler to give to gRPC."""
@@ -79,6 +81,7 @@ class Guard:
                 end = _end(context, call.seconds)
                 clock = self.timekeeper.begin(context, min(end, time.monotonic() + RECEIVE_S))
                 request = _first(requests, parse)
+                call.place.ready()
                 clock.until = end + SLACK_S
                 with call.place.lane.turn():
                     if time.monotonic() > end or not context.is_active():
@@ -115,10 +118,12 @@ class Guard:
                 end = _end(context, call.seconds)
                 clock = self.timekeeper.begin(context, end)
                 if handler.stream_stream is not None:
+                    call.place.ready()
                     found = handler.stream_stream((_parsed(one, parse) for one in requests), context)
                 else:
                     clock.until = min(end, started + RECEIVE_S)
                     request = _first(requests, parse)
+                    call.place.ready()
                     clock.until = end + SLACK_S
                     found = handler.unary_stream(request, context)
                 with call.place.lane.turn():  # as many as there are places: nobody waits for one
@@ -139,11 +144,18 @@ class Guard:
         def begin(
             requests: Iterable[bytes], context: grpc.ServicerContext, send: Callable[..., None]
         ) -> None:
-            if not context.add_callback(call.place.leave):
+            def leave() -> None:
+                self.watches.discard(context)
                 call.place.leave()
+
+            self.watches.add(context)
+            if not context.add_callback(leave):
+                leave()
             clock = self.timekeeper.begin(context, time.monotonic() + RECEIVE_S)
             try:
-                handler.unary_stream(_first(requests, handler.request_deserializer), context, send)
+                request = _first(requests, handler.request_deserializer)
+                call.place.ready()
+                handler.unary_stream(request, context, send)
             except SurgecastError as error:
                 self.refused(call.path, error)
                 context.abort_with_status(rpc_status.to_status(to_status(error)))

@@ -1,14 +1,22 @@
 """What one token may ask for, and what a server works on at once."""
 
 import threading
-import time
 
 import pytest
 from access import token
-from waiting import until
 
 from forecast.errors import OverloadError
-from serving.access.admission import BURST_CALLS, BURST_S, NARROW_S, OVERLOADED_S, STANDING_S, Lane, Place
+from serving.access.admission import (
+    BURST_CALLS,
+    BURST_S,
+    IDLE_S,
+    MOST_IDLE,
+    NARROW_S,
+    OVERLOADED_S,
+    STANDING_S,
+    Lane,
+    Place,
+)
 from serving.access.limits import Quota
 from serving.access.tokens import read_tokens
 
@@ -63,66 +71,86 @@ def test_calls_at_once_are_bounded_and_given_back(quota):
     assert entered(limited.enter, [1_000.0] * 5) == 1
 
 
+class Calls:
+    """Calls of a lane whose requests are there at once; the oldest leave first."""
+
+    def __init__(self, lane):
+        self.lane, self.open = lane, []
+
+    def enter(self, now):
+        number = self.lane.enter(now)
+        self.lane.ready(number, now)
+        self.open.append(number)
+
+    def leave(self, n):
+        for number in self.open[:n]:
+            self.lane.leave(number)
+        del self.open[:n]
+
+
 def test_a_burst_is_let_in_and_a_standing_queue_is_not():
     lane = Lane("quick", turns=1, bound=4, burst=20)
-    assert entered(lane.enter, [5.0] * 20) == 20
+    calls = Calls(lane)
+    assert entered(calls.enter, [5.0] * 20) == 20
     with pytest.raises(OverloadError) as caught:
         lane.enter(5.0)
     assert caught.value.retry_s > 0
-    for _ in range(17):
-        lane.leave()
+    calls.leave(17)
     assert lane.calls == 3
-    assert entered(lane.enter, [5.0 + OVERLOADED_S / 2] * 9) == 0, "overloaded: one works, one waits"
-    for _ in range(2):
-        lane.leave()
-    assert entered(lane.enter, [5.0 + OVERLOADED_S / 2] * 9) == 1
-    for _ in range(2):
-        lane.leave()
+    assert entered(calls.enter, [5.0 + OVERLOADED_S / 2] * 9) == 0, "overloaded: one works, one waits"
+    calls.leave(2)
+    assert entered(calls.enter, [5.0 + OVERLOADED_S / 2] * 9) == 1
+    calls.leave(2)
     tried = 5.0 + NARROW_S
-    assert entered(lane.enter, [tried] * 4) == 4, "more are let in for a try"
-    for _ in range(4):
-        lane.leave()
+    assert entered(calls.enter, [tried] * 4) == 4, "more are let in for a try"
+    calls.leave(4)
     later = tried + OVERLOADED_S
-    assert entered(lane.enter, [later] * 8) == 8, "calm again"
-    assert entered(lane.enter, [later + 2 * STANDING_S] * 8) == 0, "these have been waiting for long"
+    assert entered(calls.enter, [later] * 8) == 8, "calm again"
+    assert entered(calls.enter, [later + 2 * STANDING_S] * 8) == 0, "these have been waiting for long"
 
 
-def test_of_a_burst_of_slow_calls_as_many_wait_as_are_seen_to_soon():
+def test_a_burst_of_calls_that_take_long_is_smaller():
     lane = Lane("quick", turns=1, bound=2, burst=40)
+    assert entered(lane.enter, [5.0] * 40) > BURST_CALLS
+    slow = Lane("quick", turns=1, bound=2, burst=40)
     pause = threading.Event()
     for _ in range(100):
-        with lane.turn():
+        with slow.turn():
             pause.wait(BURST_S / BURST_CALLS)
-    assert entered(lane.enter, [5.0] * 40) == 40, "their requests may be slow to come"
-    done, answered, refused = threading.Event(), [], []
+    assert entered(slow.enter, [5.0] * 40) == BURST_CALLS, "who comes last waits for BURST_S or so"
 
-    def work(number):
-        try:
-            with lane.turn():
-                done.wait(10)
-        except OverloadError:
-            refused.append(number)
-        else:
-            answered.append(number)
 
-    callers = [threading.Thread(target=work, args=(number,)) for number in range(40)]
-    for caller in callers:
-        caller.start()
-    until(lambda: len(refused) == 40 - BURST_CALLS)
-    done.set()
-    for caller in callers:
-        caller.join(10)
-    assert len(answered) == BURST_CALLS
-    assert entered(lane.enter, [time.monotonic()] * 5) == 0, "overloaded, and 40 have not left"
+def test_calls_whose_requests_do_not_come_are_no_work_until_they_do():
+    lane = Lane("quick", turns=1, bound=2, burst=10)
+    slow = [lane.enter(5.0) for _ in range(10)]
+    calls = Calls(lane)
+    later = 5.0 + IDLE_S + NARROW_S
+    assert entered(calls.enter, [later + n for n in range(2)]) == 2
+    calls.leave(2)
+    assert lane.calls == 10
+    for number in slow[:2]:
+        lane.ready(number, later + 2)
+    assert entered(calls.enter, [later + 2] * 9) == 8, "two are work now"
+    for number in slow:
+        lane.leave(number)
+    calls.leave(8)
+    assert lane.calls == 0
+
+
+def test_a_lane_holds_only_so_many_calls_without_a_request():
+    lane = Lane("quick", turns=1, bound=2, burst=10)
+    for n in range(MOST_IDLE):
+        lane.enter(5.0 + n * IDLE_S)
+    with pytest.raises(OverloadError, match=f"at most {MOST_IDLE} whose requests do not come"):
+        lane.enter(5.0 + (MOST_IDLE + 1) * IDLE_S)
 
 
 def test_an_overloaded_lane_tries_a_little_before_it_tries_its_whole_bound():
-    lane = Lane("quick", turns=1, bound=8)
+    calls = Calls(Lane("quick", turns=1, bound=8))
 
     def flood(now):
-        let_in = entered(lane.enter, [now] * 20)
-        for _ in range(lane.calls):
-            lane.leave()
+        let_in = entered(calls.enter, [now] * 20)
+        calls.leave(let_in)
         return let_in
 
     assert flood(5.0) == 8

@@ -5,19 +5,20 @@ import re
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import grpc
 import pytest
-from access import Authority
-from grpc_health.v1 import health_pb2, health_pb2_grpc
+from access import Authority, bearer, token
 from operating import KEY, ROW, Load, metric, read_metrics
 from waiting import until
 
 from forecast.cli.main import run
 from forecast.errors import BusyError
+from serving.access.tokens import revoke_token
 from serving.client import Client
+
+SERVING = "/surgecast.v1.ModelService/GetServingModel"
 
 
 @pytest.fixture
@@ -60,23 +61,27 @@ def test_a_signal_ends_all(workers, number, status):
     assert all(gone(pid) for pid in below)
 
 
-@pytest.mark.parametrize("number", ["1", "2"])
-def test_ending_is_told_first_and_waits_for_calls_in_flight(own_home, publish_to, spawn, number):
-    publish_to(0)
-    server = spawn(own_home, "--workers", number)
-    with grpc.insecure_channel(server.address) as channel:
-        watching = health_pb2_grpc.HealthStub(channel).Watch(health_pb2.HealthCheckRequest(), timeout=30)
-        assert next(watching).status == health_pb2.HealthCheckResponse.SERVING
-        server.process.send_signal(signal.SIGTERM)
-        assert next(watching).status == health_pb2.HealthCheckResponse.NOT_SERVING
-        assert server.process.poll() is None
-        with Client(server.address) as late, pytest.raises(BusyError):  # noqa: PT012
-            for _ in range(100):  # told first: a call may still come in between
-                late.forecast(**KEY)
-                time.sleep(0.05)
-        assert server.process.poll() is None
-        watching.cancel()
-        assert server.process.wait(5) == 0
+def codes_of_calls(server, headers=(), n=12):
+    """The codes of as many calls, each on a connection of its own."""
+    codes = []
+    for _ in range(n):
+        with grpc.insecure_channel(server.address, (("grpc.use_local_subchannel_pool", 1),)) as channel:
+            call = channel.unary_unary(SERVING).future(b"", metadata=headers, timeout=10)
+            codes.append(None if call.exception() is None else call.code())
+    return codes
+
+
+def test_when_all_tokens_are_revoked_a_new_worker_lets_nobody_in_either(own_home, workers, free_port):
+    assert set(codes_of_calls(workers)) == {None}
+    text = token(own_home)
+    until(lambda: set(codes_of_calls(workers)) == {grpc.StatusCode.UNAUTHENTICATED})
+    assert set(codes_of_calls(workers, bearer(text))) == {None}
+    revoke_token(own_home, "planner-1")
+    os.kill(pids(workers)[0], signal.SIGKILL)
+    until(lambda: metric(free_port, "surgecast_worker_restarts_total") == 1)
+    until(lambda: metric(free_port, "surgecast_workers_serving") == 2)
+    for headers in ((), bearer(text)):
+        assert set(codes_of_calls(workers, headers)) == {grpc.StatusCode.UNAUTHENTICATED}
 
 
 def test_a_worker_that_keeps_dying_is_started_ever_more_rarely(workers, publication_means, free_port):
