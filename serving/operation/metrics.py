@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import mmap
 import os
-import tempfile
 import threading
 from bisect import bisect_left
 from dataclasses import dataclass
@@ -19,8 +18,10 @@ from typing import Final, Literal
 from google.rpc import code_pb2
 from surgecast.v1 import forecast_pb2, model_pb2
 
+from forecast.errors import PreconditionError
+
 Kind = Literal["counter", "gauge", "histogram"]
-CODES: Final[tuple[str, ...]] = tuple(code_pb2.Code.keys())
+CODES: Final[tuple[str, ...]] = tuple(code_pb2.Code.Name(number) for number in range(17))
 """Names of the status codes; the place of each is its number."""
 SERVICES: Final = (forecast_pb2.DESCRIPTOR, model_pb2.DESCRIPTOR)
 """Files of the interface whose services are counted."""
@@ -73,7 +74,7 @@ def families() -> tuple[Family, ...]:
         ),
         Family(
             name="surgecast_call_seconds",
-            text="Seconds from a call's arrival to its end.",
+            text="Seconds from a call's arrival to its end; calls that were turned away are not in it.",
             kind="histogram",
             labels=("method",),
             children=methods,
@@ -197,6 +198,11 @@ class Tally:
             cells[method.queue + stood] += 1
             cells[method.queue + _SUM] += waited
 
+    def refuse(self, method: MethodCells, code: int) -> None:
+        """A call was turned away: it was not answered, so its time says nothing of how long answers take."""
+        with self._lock:
+            self.cells[method.calls + code] += 1
+
     def forget_present(self) -> None:
         """The process is gone: nothing of it is in flight."""
         for family in families():
@@ -205,7 +211,16 @@ class Tally:
 
 
 def shared_file() -> int:
-    """A descriptor of a file without a name that holds the cells of a process; it goes with its users."""
-    with tempfile.TemporaryFile() as file:
-        file.truncate(size())
-        return os.dup(file.fileno())
+    """A descriptor of memory that holds the cells of a process; it goes with its users.
+
+    PreconditionError where the machine does not have it: taken later, a write that finds none would end the
+    process.
+    """
+    file = os.memfd_create("surgecast-counts")
+    try:
+        os.posix_fallocate(file, 0, size())
+    except OSError as error:
+        os.close(file)
+        found = error.strerror or str(error)
+        raise PreconditionError("counts", expected=f"{size():,} bytes of memory", found=found) from error
+    return file

@@ -79,8 +79,7 @@ class RecordingInterceptor(grpc.ServerInterceptor):  # type: ignore[misc]  # grp
         """Count a call that was not passed on to its method."""
         cells = self._methods.get(path)
         if cells is not None:
-            self._tally.begin(cells)
-            self._tally.end(cells, code_of(error), 0.0, 0.0)
+            self._tally.refuse(cells, code_of(error))
 
     def begin(self, call: _Call, context: grpc.ServicerContext) -> None:
         """A call has got its thread."""
