@@ -8,8 +8,16 @@ import logging
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from typing import Final
 
-from forecast.errors import BusyError, IntegrityError, NotFoundError, SurgecastError
+from forecast.errors import (
+    BusyError,
+    IntegrityError,
+    NotFoundError,
+    PreconditionError,
+    SurgecastError,
+    refusal,
+)
 from forecast.home import Home
 from forecast.snapshot import Pointer, Snapshot
 from forecast.snapshot.rollback import roll_back
@@ -18,6 +26,9 @@ from serving.served import Refused, Served
 from serving.stamp import Stamp, stamp_of
 
 log = logging.getLogger("surgecast.serving")
+
+_UNSOUND: Final = (IntegrityError, NotFoundError, OSError)
+"""What says that a snapshot cannot serve."""
 
 Check = Callable[[Served], None]
 """Raises IntegrityError or NotFoundError for what must not serve."""
@@ -74,20 +85,16 @@ class SnapshotStore:
         return self._home
 
     def load(self) -> Served:
-        """Open what the pointer names, or its predecessor when that one is damaged; raises when
-        neither can serve.
+        """Open what the pointer names, or its predecessor when that one is damaged or cannot be read; raises
+        NotFoundError, IntegrityError or PreconditionError when neither can serve.
         """
-        pointer = Pointer.read(self._home)
-        self._seen = (pointer, self._stamp(pointer.snapshot))
         try:
-            served = self.open(pointer.snapshot)
-            self.refused = None
-        except (IntegrityError, NotFoundError) as error:
-            self._refuse(pointer.snapshot, error)
-            if pointer.previous is None:
-                raise
-            served = self.open(pointer.previous)
-            log.warning("serving %s, which served before", pointer.previous)
+            served = self._opened(Pointer.read(self._home))
+        except OSError as error:
+            found = refusal(error)
+            raise PreconditionError(
+                str(self._home.root), expected="a home that can be read", found=found
+            ) from error
         self._put(served)
         return served
 
@@ -160,30 +167,40 @@ class SnapshotStore:
         finally:
             self._moving.release()
 
+    def _opened(self, pointer: Pointer) -> Served:
+        try:
+            self._seen = (pointer, self._stamp(pointer.snapshot))
+            served = self.open(pointer.snapshot)
+        except _UNSOUND as error:
+            self._refuse(pointer.snapshot, error)
+            if pointer.previous is None:
+                raise
+            served = self.open(pointer.previous)
+            log.warning("serving %s, which served before", pointer.previous)
+        return served
+
     def _refresh(self) -> bool:
         served, refused = self._served, self.refused
         seen, self._seen = self._seen, None  # whatever it says when it can be read again is looked at
         try:
             pointer = Pointer.read(self._home)
-            stamp = self._stamp(pointer.snapshot)
         except (SurgecastError, OSError) as error:
             self._refuse("", error)
         else:
-            self._seen = (pointer, stamp)
-            if self._seen != seen:
-                self._obey(pointer, stamp)
+            self._obey(pointer, seen)
         return self._served is not served or self.refused != refused
 
-    def _obey(self, pointer: Pointer, stamp: Stamp) -> None:
+    def _obey(self, pointer: Pointer, seen: tuple[Pointer, Stamp] | None) -> None:
         served = self._served
         try:
+            stamp = self._stamp(pointer.snapshot)
+            self._seen = (pointer, stamp)
+            if self._seen == seen:
+                return
             if served is None or (served.snapshot.manifest.id, served.stamp) != (pointer.snapshot, stamp):
                 self._serve(self.open(pointer.snapshot))
-        except (IntegrityError, NotFoundError) as error:
+        except _UNSOUND as error:
             self._refuse(pointer.snapshot, error)
-        except OSError as error:  # a full table of files, a lost disk: it may pass, so it is tried again
-            self._refuse(pointer.snapshot, error)
-            self._seen = None
         else:
             self.refused = None
 
@@ -201,7 +218,13 @@ class SnapshotStore:
         return stamp_of(self._home.snapshots_dir / snapshot)
 
     def _refuse(self, snapshot: str, error: Exception, *, unforeseen: bool = False) -> None:
-        reason = f"{type(error).__name__}: {error}" if unforeseen else str(error)
+        reason = refusal(error) if isinstance(error, OSError) else str(error)
+        if unforeseen:
+            reason = f"{type(error).__name__}: {error}"
+        if isinstance(
+            error, OSError
+        ):  # a full table of files, a lost disk: it may pass, so it is tried again
+            self._seen = None
         refused = Refused(snapshot=snapshot, reason=reason)
         if refused != self.refused:
             what = snapshot or "(pointer)"

@@ -31,8 +31,9 @@ LONGEST_WAIT_S: Final = 10.0
 class Child:
     """One process, started again and again under one number; its counts go on.
 
-    state: what it serves; None while it does not. dead: not running. due: when to start it again, in seconds
-    on the monotonic clock. report: descriptor of what it says.
+    state: what it serves; None while it does not. dead: not running. kept: whether it is started again when
+    it dies, and not the end of all. due: when to start it again, in seconds on the monotonic clock. report:
+    descriptor of what it says.
     """
 
     def __init__(self, number: int, home: Home, config: ServerConfig, log_format: LogFormat) -> None:
@@ -41,6 +42,7 @@ class Child:
         self.tally = Tally(file)
         self.state: ServingState | None = None
         self.dead = True
+        self.kept = False
         self.due = 0.0
         self.report = -1
         self._file = file
@@ -125,10 +127,8 @@ class Child:
         self.due = monotonic() + delay
         how = signal.Signals(-status).name if status < 0 else f"status {status}"
         why = f": {self._error[0]}" if self._error[0] else ""
-        log.error(
-            "worker %d ended by itself after %.1f s (%s)%s; to start again in %.1f s",
-            *(self.number, lived, how, why, delay),
-        )
+        again = f"; to start again in {delay:.1f} s" if self.kept else ""
+        log.error("worker %d ended by itself after %.1f s (%s)%s%s", self.number, lived, how, why, again)
         self._close(process)
 
     def _close(self, process: subprocess.Popen[bytes]) -> None:

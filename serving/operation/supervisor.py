@@ -96,6 +96,8 @@ class Supervisor:
 
     def watch(self, signals: Signals) -> int:
         """Start again what dies, until a signal comes; that signal."""
+        for child in self._children:
+            child.kept = True
         while True:
             due = [child.due for child in self._children if child.dead]
             received = self._wait(signals, max(0.0, min(due) - monotonic()) if due else None)
