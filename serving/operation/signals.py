@@ -5,13 +5,21 @@ from __future__ import annotations
 import os
 import select
 import signal
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Final
 
 STOPPING: Final = (signal.SIGTERM, signal.SIGINT)
 INTERRUPTED: Final = 130
 """Exit status after SIGINT."""
+
+
+class Interrupted(BaseException):
+    """A signal came. No error: what handles errors must not take it for one."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(number)
+        self.number = number
 
 
 class Signals:
@@ -31,6 +39,31 @@ class Signals:
             readable.remove(self._reader)
             number = os.read(self._reader, 1)[0]
         return number if number in self._numbers else None, readable
+
+    def during(self, work: Callable[[], None]) -> int | None:
+        """Do some work in the main thread, which a signal ends wherever it is; the signal, None where none
+        came.
+        """
+        try:
+            with self._interrupting():
+                received, _ = self.wait(0)  # one that came before
+                if received is None:
+                    work()
+        except Interrupted as interrupted:
+            return interrupted.number
+        return received
+
+    @contextmanager
+    def _interrupting(self) -> Iterator[None]:
+        def interrupt(number: int, _frame: object) -> None:
+            raise Interrupted(number)
+
+        former = {number: signal.signal(number, interrupt) for number in self._numbers}
+        try:
+            yield
+        finally:
+            for number, handler in former.items():
+                signal.signal(number, handler)
 
 
 @contextmanager

@@ -60,14 +60,15 @@ def work(order: Order, report: int) -> int:
                 Tally(order.tally),
                 changed=lambda: tell(server.state.to_json()),
             )
-            server.start()
+            received = signals.during(server.start)
         except (SurgecastError, OSError) as error:
             status = error.exit_status if isinstance(error, SurgecastError) else 1
             tell(json.dumps({"error": str(error), "status": status}))
             return status
-        received, ended = signals.wait(files=[sys.stdin.fileno()])
-        log.info("stopping" if not ended else "the supervisor is gone: stopping")
-        server.stop()
+        if received is None:
+            received, ended = signals.wait(files=[sys.stdin.fileno()])
+            log.info("stopping" if not ended else "the supervisor is gone: stopping")
+            server.stop()
     return INTERRUPTED if received == signal.SIGINT else 0
 
 

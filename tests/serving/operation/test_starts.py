@@ -1,9 +1,14 @@
 """How a server starts where files cannot be read, and what it says and obeys until it serves."""
 
+import os
 import shutil
+import signal
+import socket
 import subprocess
+from pathlib import Path
 
 import pytest
+from operating import read_metrics
 from waiting import until
 
 from serving.client import Client
@@ -52,3 +57,56 @@ def test_nothing_that_can_be_read_ends_with_one_line(own_home, publish_to, tangl
     )
     assert "Traceback" not in done.stderr
     assert "start again" not in done.stderr
+
+
+@pytest.fixture
+def begin(own_home, publish_to):
+    """Start servers that wait for ever for the pointer to say what to serve."""
+    publish_to(0)
+    own_home.pointer_file.unlink()
+    os.mkfifo(own_home.pointer_file)
+    begun = []
+
+    def starting(*options):
+        line = command(own_home, "--port", "0", *options)
+        begun.append(subprocess.Popen(line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True))
+        return begun[-1]
+
+    yield starting
+    for process in begun:
+        for pid in below(process):  # they wait where the end of their supervisor is not seen
+            os.kill(pid, signal.SIGKILL)
+        process.kill()
+        process.communicate()
+
+
+def below(process):
+    """The processes that a process started; none where it has ended."""
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
+    return [int(pid) for pid in children.read_text().split()] if process.poll() is None else []
+
+
+def catches(pid):
+    """Whether a process has SIGTERM in its own hands."""
+    (line,) = (one for one in Path(f"/proc/{pid}/status").read_text().splitlines() if "SigCgt" in one)
+    return bool(int(line.split()[1], 16) >> (signal.SIGTERM - 1) & 1)
+
+
+@pytest.mark.parametrize(
+    ("workers", "number", "status"),
+    [("1", signal.SIGTERM, 0), ("1", signal.SIGINT, 130), ("2", signal.SIGTERM, 0)],
+)
+def test_until_it_serves_it_is_watched_and_obeys(begin, free_port, workers, number, status):
+    process = begin("--workers", workers, "--metrics-port", str(free_port))
+
+    with socket.socket() as asking:
+        until(lambda: asking.connect_ex(("127.0.0.1", free_port)) == 0)
+    text = read_metrics(free_port)
+    assert "surgecast_workers_serving 0.0" in text
+    assert "surgecast_publication_sound 0.0" in text
+    if workers == "2":
+        until(lambda: [catches(pid) for pid in below(process)] == [True, True])
+    process.send_signal(number)
+    out, err = process.communicate(timeout=20)
+    assert (process.returncode, out) == (status, "")
+    assert "Traceback" not in err
