@@ -33,7 +33,9 @@ def status(
     metrics_port: Annotated[
         int | None,
         typer.Option(
-            min=0, max=65_535, help="Port of its metrics on this machine; as in the settings by default."
+            min=0,
+            max=65_535,
+            help="Port of its metrics on this machine; as in the settings by default, of this home's server.",
         ),
     ] = None,
     address: AddressOption = None,
@@ -52,9 +54,11 @@ def status(
     from forecast.settings import load_settings
     from serving.operation.status import ask
 
-    settings = load_settings(Home(home), {"serve.metrics_port": metrics_port}).serve
+    settings = load_settings(Home(home), {"serve.metrics_port": metrics_port})
+    elsewhere = address is not None or settings.client.address
+    port = 0 if elsewhere and metrics_port is None else settings.serve.metrics_port
     with connect(home, address, token_file, ca, cert, key, insecure=insecure) as client:
-        found = ask(client, settings.metrics_port)
+        found = ask(client, port)
     if as_json:
         print_json(asdict(found))
     else:

@@ -90,6 +90,8 @@ def _about_snapshots(states: list[ServingState]) -> Iterator[Metric]:
     for labels, number in Counter((s.model_version, s.snapshot, s.bundle) for s in states).items():
         info.add_metric(labels, number)
     yield info
+    different = len({state.snapshot for state in states})
+    yield _number("surgecast_snapshots_serving", "Snapshots that serve; 1 where processes agree.", different)
     live = sum(state.live for state in states)
     yield _number("surgecast_live_ready", "Processes whose live model answers.", live)
     sound = bool(states) and not any(state.refused_reason for state in states)

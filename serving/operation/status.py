@@ -5,8 +5,10 @@ from __future__ import annotations
 import time
 import urllib.error
 import urllib.request
+from collections import Counter
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from http.client import HTTPException
 from itertools import pairwise
 from typing import Final
 
@@ -14,6 +16,7 @@ import numpy as np
 from prometheus_client.parser import text_string_to_metric_families
 
 from forecast.errors import SurgecastError
+from forecast.times import iso
 from serving.client import Client
 from serving.operation.exposition import LOOPBACK
 from serving.server import LIVE, PUBLICATION, SERVICES
@@ -29,10 +32,10 @@ Metrics = dict[tuple[str, tuple[tuple[str, str], ...]], float]
 class Status:
     """A server as it is now. None (or empty) is what could not be learnt; times are UTC in ISO 8601.
 
-    healthy: every service and the publication are SERVING and so are all workers; a server without a live
-    model is healthy. health: by service, of the
-    process that answered. calls_per_s, p99_ms: of all processes over the last second. trouble: why something
-    could not be learnt.
+    healthy: every service and the publication are SERVING and so are all workers, of one snapshot; a server
+    without a live model is healthy, and so is one whose metrics are not to be had. health: by service, of the
+    process that answered. snapshots: processes by what they serve. calls_per_s, p99_ms: of all processes over
+    the last second. trouble: what is wrong, or why something could not be learnt.
     """
 
     address: str
@@ -45,6 +48,7 @@ class Status:
     age_s: float | None = None
     serving_since: str = ""
     refused: str = ""
+    snapshots: dict[str, int] = field(default_factory=dict)
     workers: int | None = None
     workers_serving: int | None = None
     worker_restarts: int | None = None
@@ -68,8 +72,8 @@ def ask(client: Client, metrics_port: int) -> Status:
         status,
         snapshot=serving.source.snapshot,
         model_version=serving.source.model_version,
-        origin=str(serving.source.origin),
-        created=str(serving.created),
+        origin=iso(serving.source.origin),
+        created=iso(serving.created),
         age_s=float((now - serving.created) / np.timedelta64(1, "s")),
         refused=serving.refused,
     )
@@ -77,28 +81,36 @@ def ask(client: Client, metrics_port: int) -> Status:
         return replace(status, trouble="no metrics: the server's --metrics-port shows calls and workers")
     try:
         return _with_metrics(status, metrics_port)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, HTTPException) as error:
         reason = error.reason if isinstance(error, urllib.error.URLError) else error
         trouble = f"metrics of {LOOPBACK}:{metrics_port}: expected an answer, found {reason}"
-        return replace(status, healthy=False, trouble=trouble)
+        return replace(status, trouble=trouble)
 
 
 def _with_metrics(status: Status, port: int) -> Status:
     before, began = _read(port), time.monotonic()
     time.sleep(WATCHED_S)
     after, seconds = _read(port), time.monotonic() - began
+    snapshots = _snapshots(after)
+    if status.snapshot not in snapshots and status.snapshot not in _snapshots(before):
+        found = _listed(snapshots) or "no snapshot"
+        other = f"expected those of {status.snapshot}, found those of another server: {found}"
+        return replace(status, trouble=f"metrics of {LOOPBACK}:{port}: {other}")
+    apart = len(snapshots) > 1 and len(_snapshots(before)) > 1  # in a swap they differ for a moment
     since = datetime.fromtimestamp(_one(after, "surgecast_snapshot_serving_timestamp_seconds"), UTC)
     wanted, serving = (int(_one(after, f"surgecast_workers{part}")) for part in ("", "_serving"))
     calls = _total(after, "surgecast_calls_total") - _total(before, "surgecast_calls_total")
     return replace(
         status,
-        healthy=status.healthy and wanted == serving,
-        serving_since=since.replace(tzinfo=None).isoformat(timespec="seconds"),
+        healthy=status.healthy and wanted == serving and not apart,
+        serving_since=iso(since.replace(tzinfo=None, microsecond=0)),
+        snapshots=snapshots,
         workers=wanted,
         workers_serving=serving,
         worker_restarts=int(_one(after, "surgecast_worker_restarts_total")),
         calls_per_s=calls / seconds,
         p99_ms=_p99_ms(before, after),
+        trouble=f"workers serve {len(snapshots)} different snapshots: {_listed(snapshots)}" if apart else "",
     )
 
 
@@ -116,6 +128,19 @@ def _one(metrics: Metrics, name: str) -> float:
     if value is None:
         raise ValueError(f"no {name}")
     return value
+
+
+def _snapshots(metrics: Metrics) -> dict[str, int]:
+    """Processes by the snapshot that they serve."""
+    found = Counter[str]()
+    for (name, labels), value in metrics.items():
+        if name == "surgecast_model_info":
+            found[dict(labels)["snapshot"]] += int(value)
+    return dict(found)
+
+
+def _listed(snapshots: dict[str, int]) -> str:
+    return ", ".join(f"{snapshot} in {number}" for snapshot, number in snapshots.items())
 
 
 def _total(metrics: Metrics, name: str) -> float:

@@ -7,6 +7,7 @@ from __future__ import annotations
 import logging
 import signal
 import socket
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
@@ -62,6 +63,7 @@ class Supervisor:
             Child(number, home, config, operation.log_format) for number in range(operation.workers)
         ]
         self.tallies = [self._own, *(child.tally for child in self._children)]
+        self._apart: Mapping[str, int] = {}
 
     def states(self) -> Mapping[str, ServingState]:
         """What each process that serves now serves, by its number."""
@@ -123,7 +125,19 @@ class Supervisor:
         received, readable = signals.wait(timeout, list(files))
         for file in readable:
             files[file].read()
+        if readable:
+            self._tell_apart()
         return received
+
+    def _tell_apart(self) -> None:
+        """Say it where one could not serve what others serve; in a swap they differ for a moment, too."""
+        states = self.states().values()
+        found = Counter(state.snapshot for state in states)
+        refused = any(state.refused_reason for state in states)
+        apart = found if len(found) > 1 and refused else {}
+        if apart and apart != self._apart:
+            log.error("workers serve %d different snapshots: %s", len(found), ", ".join(sorted(found)))
+        self._apart = apart
 
 
 @contextmanager

@@ -9,6 +9,7 @@ import urllib.request
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
+from subprocess import Popen
 from typing import Any
 
 import grpc
@@ -51,6 +52,12 @@ def metric(port: int, name: str) -> float:
     lines = [line for line in read_metrics(port).splitlines() if line.startswith((f"{name} ", f"{name}{{"))]
     assert lines, f"no metric {name}"
     return sum(float(line.rpartition(" ")[2]) for line in lines)
+
+
+def pids(process: Popen[str]) -> list[int]:
+    """The processes below one, such as a supervisor; none where it has ended."""
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
+    return [int(pid) for pid in children.read_text().split()] if process.poll() is None else []
 
 
 def forge(folder: Path, name: str, change: Callable[[np.ndarray], Any]) -> None:

@@ -8,7 +8,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from operating import read_metrics
+from operating import pids, read_metrics
 from waiting import until
 
 from serving.client import Client
@@ -74,16 +74,10 @@ def begin(own_home, publish_to):
 
     yield starting
     for process in begun:
-        for pid in below(process):  # they wait where the end of their supervisor is not seen
+        for pid in pids(process):  # they wait where the end of their supervisor is not seen
             os.kill(pid, signal.SIGKILL)
         process.kill()
         process.communicate()
-
-
-def below(process):
-    """The processes that a process started; none where it has ended."""
-    children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
-    return [int(pid) for pid in children.read_text().split()] if process.poll() is None else []
 
 
 def catches(pid):
@@ -105,7 +99,7 @@ def test_until_it_serves_it_is_watched_and_obeys(begin, free_port, workers, numb
     assert "surgecast_workers_serving 0.0" in text
     assert "surgecast_publication_sound 0.0" in text
     if workers == "2":
-        until(lambda: [catches(pid) for pid in below(process)] == [True, True])
+        until(lambda: [catches(pid) for pid in pids(process)] == [True, True])
     process.send_signal(number)
     out, err = process.communicate(timeout=20)
     assert (process.returncode, out) == (status, "")

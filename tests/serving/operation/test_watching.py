@@ -159,31 +159,6 @@ def test_what_processes_count_is_added_up():
     assert registry.get_sample_value("surgecast_publication_sound") == 0
 
 
-def test_status_for_people_and_machines(watched, free_port, capsys):
-    asked = ["status", "--address", watched.address, "--metrics-port", str(free_port)]
-    assert run(asked) == 0
-    out = capsys.readouterr().out
-    for text in (watched.address, watched.ready["snapshot"], "healthy", "1 of 1, 0 started again"):
-        assert text in out
-    assert run([*asked, "--json"]) == 0
-    told = json.loads(capsys.readouterr().out)
-    assert told["healthy"] is True
-    assert (told["workers"], told["workers_serving"], told["worker_restarts"]) == (1, 1, 0)
-    assert told["health"]["surgecast.v1.ForecastService"] == "SERVING"
-
-
-def test_status_without_metrics_or_server(watched, free_port, capsys):
-    assert run(["status", "--address", watched.address, "--json"]) == 0
-    told = json.loads(capsys.readouterr().out)
-    assert told["calls_per_s"] is None
-    assert "--metrics-port" in told["trouble"]
-    watched.kill(signal.SIGTERM)
-    assert run(["status", "--address", watched.address, "--json"]) == 1
-    told = json.loads(capsys.readouterr().out)
-    assert not told["healthy"]
-    assert f"server {watched.address}: expected an answer" in told["trouble"]
-
-
 @pytest.mark.parametrize("wrong", [{"workers": 0}, {"metrics_port": 70_000}, {"log_format": "xml"}])
 def test_wrong_configuration_is_named(wrong):
     (name,) = wrong

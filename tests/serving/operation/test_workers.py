@@ -10,7 +10,7 @@ from pathlib import Path
 import grpc
 import pytest
 from access import Authority, bearer, token
-from operating import KEY, ROW, Load, metric, read_metrics
+from operating import KEY, ROW, Load, metric, pids, read_metrics
 from waiting import until
 
 from forecast.cli.main import run
@@ -28,12 +28,6 @@ def workers(own_home, publish_to, spawn, free_port):
     return spawn(own_home, "--workers", "2", "--metrics-port", str(free_port))
 
 
-def pids(server):
-    """The processes below a supervisor."""
-    pid = server.process.pid
-    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
-
-
 def gone(pid):
     """Whether a process has ended, though perhaps nobody asked for its status yet."""
     try:
@@ -45,7 +39,7 @@ def gone(pid):
 def test_all_serve_on_one_port_and_their_calls_are_added_up(workers, free_port):
     assert workers.ready["workers"] == 2
     assert workers.ready["port"] > 0
-    assert len(pids(workers)) == 2
+    assert len(pids(workers.process)) == 2
     for _ in range(20):
         with Client(workers.address) as client:
             assert client.forecast(**KEY).key.item == KEY["item"]
@@ -56,7 +50,7 @@ def test_all_serve_on_one_port_and_their_calls_are_added_up(workers, free_port):
 
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 0), (signal.SIGINT, 130)])
 def test_a_signal_ends_all(workers, number, status):
-    below = pids(workers)
+    below = pids(workers.process)
     assert workers.kill(number) == status
     assert all(gone(pid) for pid in below)
 
@@ -87,7 +81,7 @@ def test_when_all_tokens_are_revoked_a_new_worker_lets_nobody_in_either(own_home
 def test_a_worker_that_keeps_dying_is_started_ever_more_rarely(workers, publication_means, free_port):
     with Load(workers.address, publication_means, n_threads=1) as load:
         for deaths in range(1, 4):
-            os.kill(max(pids(workers)), signal.SIGKILL)
+            os.kill(max(pids(workers.process)), signal.SIGKILL)
             until(lambda deaths=deaths: metric(free_port, "surgecast_worker_restarts_total") == deaths)
             until(lambda: metric(free_port, "surgecast_workers_serving") == 2, 30)
     assert load.failed == []
@@ -96,7 +90,7 @@ def test_a_worker_that_keeps_dying_is_started_ever_more_rarely(workers, publicat
 
 
 def test_no_process_outlives_its_supervisor(workers):
-    below = pids(workers)
+    below = pids(workers.process)
     workers.process.kill()
     until(lambda: all(gone(pid) for pid in below))
 
@@ -104,15 +98,15 @@ def test_no_process_outlives_its_supervisor(workers):
 def test_a_killed_worker_is_not_missed_and_comes_back(workers, publication_means, free_port):
     with Load(workers.address, publication_means, n_threads=4) as load:
         until(lambda: load.calls > 100)
-        victim, other = pids(workers)
+        victim, other = pids(workers.process)
         os.kill(victim, signal.SIGKILL)
         until(lambda: metric(free_port, "surgecast_worker_restarts_total") == 1)
         until(lambda: metric(free_port, "surgecast_workers_serving") == 2, 30)
         seen = load.calls
         until(lambda: load.calls > seen + 100)
     assert (load.failed, load.mixed) == ([], [])
-    assert other in pids(workers)
-    assert victim not in pids(workers)
+    assert other in pids(workers.process)
+    assert victim not in pids(workers.process)
     until(lambda: any(re.search(r"worker \d ended by itself .*SIGKILL", line) for line in workers.lines))
     assert metric(free_port, "surgecast_calls_total") >= load.calls
 
