@@ -19,6 +19,7 @@ FIELDS: Final = ("request_id", "method", "code", "seconds", "caller", "snapshot"
 def configure(log_format: LogFormat, worker: int | None = None) -> None:
     """Log to stderr from now on; `worker` is the number of a supervised process."""
     handler = logging.StreamHandler(sys.stderr)
+    handler.addFilter(GrpcFilter())
     place = "" if worker is None else f" [worker {worker}]"
     if log_format == "json":
         handler.setFormatter(JsonFormatter(worker))
@@ -75,3 +76,24 @@ class LineBudget:
             self._used += 1
             left_out, self._left_out = self._left_out, 0
             return left_out
+
+
+class GrpcFilter(logging.Filter):
+    """Lines of gRPC's own code, which any caller can cause: not too many, and nothing of what was sent."""
+
+    def __init__(self, budget: LineBudget | None = None) -> None:
+        super().__init__()
+        self._budget = budget or LineBudget()
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Whether a record is written."""
+        if not record.name.startswith("grpc."):
+            return True
+        left_out = self._budget.take()
+        if left_out is None:
+            return False
+        if record.args:  # such as a header that is no text: somebody's token, perhaps
+            record.msg, record.args, record.exc_info = f"{str(record.msg).partition('%')[0]}…", (), None
+        if left_out:
+            record.unlogged = left_out
+        return True

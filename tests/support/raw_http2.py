@@ -21,10 +21,12 @@ def headers(path: str) -> bytes:
         ("content-type", "application/grpc"),
         ("te", "trailers"),
     )
-    block = b""
-    for name, value in pairs:
-        block += b"\x00" + bytes([len(name)]) + name.encode() + bytes([len(value)]) + value.encode()
-    return block
+    return b"".join(header(name, value.encode()) for name, value in pairs)
+
+
+def header(name: str, value: bytes) -> bytes:
+    """A header, spelt out."""
+    return b"\x00" + bytes([len(name)]) + name.encode() + bytes([len(value)]) + value
 
 
 class RawCaller:
