@@ -20,6 +20,8 @@ from forecast.errors import (
 )
 from forecast.home import Home
 from forecast.snapshot import Pointer, Snapshot
+from forecast.snapshot.format import Manifest
+from forecast.snapshot.pointer import manifest_of
 from forecast.snapshot.rollback import roll_back
 from serving.operation.schema import check_schema
 from serving.served import Refused, Served
@@ -240,3 +242,22 @@ class SnapshotStore:
             except Exception as error:  # noqa: BLE001  a dead watcher would hide every later publication
                 self._refuse(self._seen[0].snapshot if self._seen else "", error, unforeseen=True)
                 self._changed()
+
+
+def listed(home: Home, serving: Manifest | None = None) -> list[Manifest]:
+    """The snapshots of a home that can be read, and what serves though its folder is gone, the newest first;
+    a damaged one could not serve. BusyError where the system does not let the folder be read.
+    """
+    found = {} if serving is None else {serving.id: serving}
+    try:
+        names = [folder.name for folder in home.snapshots_dir.iterdir() if not folder.name.startswith(".")]
+    except FileNotFoundError:  # nothing published, or all of it gone
+        names = []
+    except OSError as error:
+        raise BusyError("snapshots", expected="a folder that can be read", found=refusal(error)) from error
+    for name in names:
+        try:
+            found[name] = manifest_of(home, name)
+        except (SurgecastError, OSError) as error:
+            log.debug("not listed: %s", error)
+    return sorted(found.values(), key=lambda manifest: (manifest.created, manifest.id), reverse=True)
