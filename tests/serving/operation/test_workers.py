@@ -71,7 +71,7 @@ def test_when_all_tokens_are_revoked_a_new_worker_lets_nobody_in_either(own_home
     until(lambda: set(codes_of_calls(workers)) == {grpc.StatusCode.UNAUTHENTICATED})
     assert set(codes_of_calls(workers, bearer(text))) == {None}
     revoke_token(own_home, "planner-1")
-    os.kill(pids(workers)[0], signal.SIGKILL)
+    os.kill(pids(workers.process)[0], signal.SIGKILL)
     until(lambda: metric(free_port, "surgecast_worker_restarts_total") == 1)
     until(lambda: metric(free_port, "surgecast_workers_serving") == 2)
     for headers in ((), bearer(text)):
