@@ -36,7 +36,8 @@ def test_headers_that_are_no_text_are_not_shown(own_home, publish_to, spawn):
     assert not any("s3cret" in line or "Traceback" in line for line in server.lines)
 
 
-def test_workers_write_nothing_of_handshakes_that_fail(own_home, publish_to, spawn, tmp_path):
+def test_workers_write_nothing_of_handshakes_that_fail(own_home, publish_to, spawn, tmp_path, monkeypatch):
+    monkeypatch.delenv("GRPC_VERBOSITY", raising=False)  # which commands that ask set in this process
     publish_to(0)
     cert, key = Authority(tmp_path, "authority").issue("server")
     own_home.settings_file.write_text(f'[serve]\ntls_cert = "{cert}"\ntls_key = "{key}"\n')
