@@ -254,7 +254,8 @@ def listed(home: Home, serving: Manifest | None = None) -> list[Manifest]:
     except FileNotFoundError:  # nothing published, or all of it gone
         names = []
     except OSError as error:
-        raise BusyError("snapshots", expected="a folder that can be read", found=refusal(error)) from error
+        why = error.strerror or str(error)  # without the path, which is no caller's business
+        raise BusyError("snapshots", expected="a folder that can be read", found=why) from error
     for name in names:
         try:
             found[name] = manifest_of(home, name)

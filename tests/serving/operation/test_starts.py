@@ -36,7 +36,7 @@ def test_what_the_system_cannot_read_gives_way_to_the_former(own_home, publish_t
     assert server.ready["snapshot"] == good
     assert server.ready["refused"] == f"{folder}: Too many levels of symbolic links"
     with Client(server.address) as client:
-        assert client.serving_model().refused == server.ready["refused"]
+        assert "Too many levels of symbolic links" in client.serving_model().refused
         folder.unlink()
         assert publish_to(1) == bad
         until(lambda: client.serving_model().source.snapshot == bad)
