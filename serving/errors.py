@@ -62,6 +62,8 @@ ABSENT: Final = "UNIMPLEMENTED"
 """The status of a method that a server does not have."""
 _AGAIN_S: Final = 0.1
 """Seconds to wait for a server that is full or away and does not say how long."""
+_PUSHBACK: Final = "grpc-retry-pushback-ms"
+"""Name of the trailing metadata that a retry policy obeys."""
 _TOO_LARGE: Final = re.compile(r"message larger than max \((\d+) vs\. (\d+)\)")
 """In what gRPC says of a message that it does not pass on."""
 _NEVER_SENT: Final = "failed to connect to all addresses"
@@ -119,6 +121,17 @@ def to_status(error: SurgecastError) -> status_pb2.Status:
         packed = any_pb2.Any()
         packed.Pack(detail)
         status.details.append(packed)
+    return status
+
+
+def to_grpc(error: SurgecastError) -> grpc.Status:
+    """`to_status` as gRPC sends it. A channel's retry policy reads no RetryInfo: it is told in the trailing
+    metadata when to ask again, or (-1) not to.
+    """
+    status = rpc_status.to_status(to_status(error))
+    if isinstance(error, LaterError):
+        wait = str(round(error.retry_s * 1_000)) if error.retry_s > 0 else "-1"
+        status = status._replace(trailing_metadata=(*status.trailing_metadata, (_PUSHBACK, wait)))
     return status
 
 
