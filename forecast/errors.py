@@ -9,7 +9,7 @@ SurgecastError
 ├── BusyError           somebody else holds it: a port, a lock                     exit status 1
 ├── AccessError         the caller is not known: no token, a wrong or expired one  exit status 1
 ├── RoleError           the caller is known and may not do this                    exit status 1
-├── OverloadError       more is asked for than is worked on; says when to retry    exit status 1
+├── OverloadError       more is asked for than is worked on                        exit status 1
 └── LateError           the caller has stopped waiting, or the time is over        exit status 1
 
 A message names the field, what was expected and what was found. gRPC status codes are chosen from these
@@ -31,7 +31,7 @@ class UsageError(SurgecastError):
     exit_status = 2
 
 
-class _FieldError(SurgecastError):
+class FieldError(SurgecastError):
     """An error about one named field."""
 
     def __init__(self, field: str, *, expected: str, found: str) -> None:
@@ -41,47 +41,53 @@ class _FieldError(SurgecastError):
         self.found = found
 
 
-class InputError(_FieldError):
+class InputError(FieldError):
     """Data handed in is not what was expected."""
 
 
-class NotFoundError(_FieldError):
-    """Something named does not exist."""
+class NotFoundError(FieldError):
+    """Something named does not exist. `kind`, `name`: what was asked for, such as a series, and which; empty
+    where that is not said.
+    """
+
+    def __init__(self, field: str, *, expected: str, found: str, kind: str = "", name: str = "") -> None:
+        super().__init__(field, expected=expected, found=found)
+        self.kind, self.name = kind, name
 
 
-class IntegrityError(_FieldError):
+class IntegrityError(FieldError):
     """Stored bytes are not what was written."""
 
 
-class PreconditionError(_FieldError):
+class PreconditionError(FieldError):
     """What it takes is not set up here; asking again changes nothing."""
 
 
-class BusyError(_FieldError):
-    """Somebody else holds what is needed. `retry_s`: seconds after which to ask again, 0 where unknown."""
-
-    def __init__(self, field: str, *, expected: str, found: str, retry_s: float = 0.0) -> None:
-        super().__init__(field, expected=expected, found=found)
-        self.retry_s = retry_s
-
-
-class AccessError(_FieldError):
-    """The caller is not known."""
-
-
-class RoleError(_FieldError):
-    """The caller is known and may not do this."""
-
-
-class OverloadError(_FieldError):
-    """More is asked for than is worked on. `retry_s`: seconds after which asking again may succeed."""
+class LaterError(FieldError):
+    """It may succeed later. `retry_s`: seconds after which to ask again, 0 where that does not help."""
 
     def __init__(self, field: str, *, expected: str, found: str, retry_s: float = 1.0) -> None:
         super().__init__(field, expected=expected, found=found)
         self.retry_s = retry_s
 
 
-class LateError(_FieldError):
+class BusyError(LaterError):
+    """Somebody else holds what is needed."""
+
+
+class AccessError(FieldError):
+    """The caller is not known."""
+
+
+class RoleError(FieldError):
+    """The caller is known and may not do this."""
+
+
+class OverloadError(LaterError):
+    """More is asked for than is worked on."""
+
+
+class LateError(FieldError):
     """The caller has stopped waiting, or the time that a call may take is over."""
 
 

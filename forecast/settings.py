@@ -174,7 +174,7 @@ def _collect(home: Home, flags: Mapping[str, object], file: Path | None = None) 
         if not file.is_file():
             raise UsageError(f"{file}: expected a file of settings, found none")
         given |= _from_file(file)
-    given |= {name: _Given(value, f"flag for {name}") for name, value in flags.items() if value is not None}
+    given |= {name: _Given(value, "command line") for name, value in flags.items() if value is not None}
     return given
 
 

@@ -22,11 +22,12 @@ MAX_PAGE: Final = 1_000
 DEFAULT_PAGE: Final = 100
 MAX_LABELS: Final = 16
 MAX_VALUES: Final = 1_000
+MAX_FILTER_VALUES: Final = 4_000
 MAX_GROUP_BY: Final = 4
 MAX_GROUPS: Final = 10_000
 MAX_SUMS: Final = 1_000_000
-MAX_REQUEST_BYTES: Final = 2 << 20
-"""Enough for MAX_KEYS keys of full length in ASCII."""
+MAX_REQUEST_BYTES: Final = 4 << 20
+"""Enough for MAX_KEYS keys, or MAX_FILTER_VALUES values, of full length in characters of four bytes."""
 
 
 def parse(kind: type[M], content: bytes) -> M:
@@ -100,6 +101,10 @@ def check_filter(wanted: forecast_pb2.SeriesFilter) -> None:
             raise InputError(f"{field}.values", expected=f"1..{MAX_VALUES}", found=str(len(label.values)))
         for value in label.values:
             check_name(value, f"{field}.values")
+    n_values = sum(len(label.values) for label in wanted.labels)
+    if n_values > MAX_FILTER_VALUES:
+        expected = f"at most {MAX_FILTER_VALUES} values in all"
+        raise InputError("filter.labels", expected=expected, found=str(n_values))
     least = wanted.minimum_recent_mean
     if not math.isfinite(least) or least < 0:
         raise InputError("filter.minimum_recent_mean", expected="a number of at least 0", found=str(least))

@@ -6,10 +6,9 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import grpc
-from grpc_status import rpc_status
 
 from forecast.errors import SurgecastError
-from serving.errors import to_status
+from serving.errors import to_grpc
 
 Handler = Callable[[Any, grpc.ServicerContext], Any]
 
@@ -38,7 +37,7 @@ def _translated(answer: Handler) -> Handler:
         try:
             return answer(request, context)
         except SurgecastError as error:
-            context.abort_with_status(rpc_status.to_status(to_status(error)))
+            context.abort_with_status(to_grpc(error))
 
     return answer_or_status
 
@@ -48,6 +47,6 @@ def _pieces(stream: Handler) -> Handler:
         try:
             yield from stream(request, context)
         except SurgecastError as error:
-            context.abort_with_status(rpc_status.to_status(to_status(error)))
+            context.abort_with_status(to_grpc(error))
 
     return pieces_or_status

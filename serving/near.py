@@ -88,17 +88,17 @@ class Neighbours:
 def unknown(snapshot: Snapshot, items: Neighbours, key: tuple[str, str, str], field: str) -> NotFoundError:
     """The error for a key without a series: says what is unknown, and what is near."""
     item, location, platform = key
-    keys = snapshot.keys
+    keys, name = snapshot.keys, "/".join(key)
     known = f"a series of snapshot {snapshot.manifest.id}"
     rows = np.flatnonzero(keys.item == item)
     if not rows.size:
         near = items.near(item)
         hint = f"; near: {', '.join(near)}" if near else ""
-        return NotFoundError(field, expected=known, found=f"no item {item!r}{hint}")
+        return NotFoundError(field, expected=known, found=f"no item {item!r}{hint}", kind="series", name=name)
     places = [f"{keys.location[row]} on {keys.platform[row]}" for row in rows[:_COMPARED]]
     near = Neighbours(places).near(f"{location} on {platform}") or places[:_SHOWN]
     found = f"no {item!r} at {location!r} on {platform!r}; it is at: {'; '.join(near)}"
-    return NotFoundError(field, expected=known, found=found)
+    return NotFoundError(field, expected=known, found=found, kind="series", name=name)
 
 
 def _shared_beginning(a: str, b: str) -> int:

@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from typing import Final
 
-from forecast.errors import InputError, IntegrityError, NotFoundError, PreconditionError
+from forecast.errors import BusyError, InputError, IntegrityError, NotFoundError, PreconditionError
 from forecast.home import Home
 from forecast.snapshot.folders import locked
 from forecast.snapshot.pointer import (
@@ -52,14 +52,17 @@ def roll_back(home: Home, to: str | None, *, who: str, why: str, check: Callable
     check: raises where a snapshot must not serve; called before anything changes.
     Raises NotFoundError where there is no such snapshot or none served before, IntegrityError for a damaged
     one or a damaged pointer without `to`, InputError where it serves already, was itself gone back from, or
-    the reason is none; PreconditionError where the home cannot be read or written to.
+    the reason is none; PreconditionError where the home cannot be read or written to; BusyError where
+    somebody moved the pointer while the snapshot was checked: what they published is not what was gone back
+    from.
     """
     check_reason(why)
     try:
+        moves = _moves(readable_pointer(home))
         target = to if to is not None else _former(home)
         manifest_of(home, target)
         check(target)
-        return _move(home, target, who, why)
+        return _move(home, target, who, why, moves)
     except OSError as error:
         found = error.strerror or str(error)
         expected = "a home that can be read and written to"
@@ -108,12 +111,15 @@ def reconcile(home: Home) -> None:
         _write(home, [r if r.reconciled else replace(r, reconciled=now) for r in records])
 
 
-def _move(home: Home, target: str, who: str, why: str) -> Rollback:
+def _move(home: Home, target: str, who: str, why: str, moves: int) -> Rollback:
     with locked(home.root):
         present = readable_pointer(home)
         if present is not None and present.snapshot == target:
             found = f"{target}, which the pointer names already"
             raise InputError("snapshot", expected="another than the published one", found=found)
+        if _moves(present) != moves:
+            found = f"{present.snapshot if present else 'a damaged pointer'}, published meanwhile: look again"
+            raise BusyError("snapshot", expected="the one to go back from", found=found, retry_s=0)
         pointer = next_pointer(present, target)
         record = Rollback(
             moves=pointer.moves,
@@ -126,6 +132,11 @@ def _move(home: Home, target: str, who: str, why: str) -> Rollback:
         _write(home, [*read_rollbacks(home), record])  # first: a record without a move does no harm
         write_pointer(home, pointer)
     return record
+
+
+def _moves(pointer: Pointer | None) -> int:
+    """How often the pointer has been moved; 0 where there is none or a damaged one."""
+    return pointer.moves if pointer is not None else 0
 
 
 def _former(home: Home) -> str:

@@ -22,12 +22,16 @@ NameArgument = Annotated[str, typer.Argument(help="Who holds it: a person or a s
 @tokens.command()
 def add(
     name: NameArgument,
-    role: Annotated[str, typer.Option(help="planner, ingest or admin.")] = "planner",
+    role: Annotated[
+        str, typer.Option(help="planner, ingest (which may call nothing yet) or admin.")
+    ] = "planner",
     expires: Annotated[
         str, typer.Option(metavar="90d", help="Hours (12h), days (90d) or weeks (8w) from now, or never.")
     ] = "90d",
-    rate: Annotated[float, typer.Option(help="Calls per second, over a while.")] = 100.0,
-    concurrency: Annotated[int, typer.Option(help="Calls at once.")] = 20,
+    rate: Annotated[
+        float, typer.Option(help="Calls per second, over a while, at each worker process of a server.")
+    ] = 100.0,
+    concurrency: Annotated[int, typer.Option(help="Calls at once, at each worker process.")] = 20,
     home: HomeOption = DEFAULT_HOME,
     as_json: JsonOption = False,
 ) -> None:

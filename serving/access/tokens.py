@@ -25,6 +25,8 @@ from forecast.snapshot.pointer import replace_file
 Role = Literal["planner", "ingest", "admin"]
 """What the holder of a token may do; an administrator may do all."""
 ROLES: Final[tuple[Role, ...]] = get_args(Role)
+LEAST_RATE: Final = 1 / 3600
+"""Calls per second of the slowest token: one an hour, so that the wait that a caller is told is bounded."""
 FORMAT: Final = 1
 _SHAPE: Final = re.compile(r"surgecast_([0-9a-f]{8})_([A-Za-z0-9_-]{43})")
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
@@ -110,6 +112,9 @@ def add_token(
 
     UsageError when the name is taken or a value is out of range.
     """
+    if 0 < rate < LEAST_RATE:
+        expected = f"at least {LEAST_RATE:.6f} calls per second (one an hour)"
+        raise UsageError(f"rate: expected {expected}, found {rate:g}")
     ident, secret, salt = secrets.token_hex(4), secrets.token_urlsafe(32), secrets.token_hex(16)
     token = Token(
         id=ident,

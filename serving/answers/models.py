@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
 from surgecast.v1 import model_pb2
 
-from forecast.errors import SurgecastError
+from forecast.errors import InputError, IntegrityError, NotFoundError, PreconditionError, SurgecastError
 from forecast.home import Home
 from forecast.snapshot.format import Manifest
 from forecast.snapshot.pointer import manifest_of
@@ -17,6 +19,7 @@ from forecast.snapshot.rollback import check_reason
 from serving.answers.paging import next_token, page_start
 from serving.call import Call
 from serving.checks import check_name, check_page_size, parse
+from serving.errors import inside
 from serving.served import seconds
 from serving.store import SnapshotStore
 
@@ -38,14 +41,15 @@ class ModelAnswers:
         """`ListModels`: a page of the snapshots that lie in the home, the newest first."""
         request = parse(model_pb2.ListModelsRequest, content)
         size = check_page_size(request.page_size)
-        serving = self.store.current.snapshot.manifest.id
+        source = self.store.current.source
         manifests = list_manifests(self.store.home)
         stamp = hashlib.sha256("\n".join(m.id for m in manifests).encode()).hexdigest()[:16]
         first = page_start(request.page_token, stamp, len(manifests))
         page = manifests[first : first + size]
         return model_pb2.ListModelsResponse(
-            models=[described(manifest, serving) for manifest in page],
+            models=[described(manifest, source.snapshot_id) for manifest in page],
             next_page_token=next_token(stamp, first + size, len(manifests)),
+            source=source,
         ).SerializeToString()
 
     def reload(self, content: bytes, call: Call) -> bytes:
@@ -60,16 +64,39 @@ class ModelAnswers:
         check_name(request.snapshot_id, "snapshot_id")
         check_reason(request.reason)
         who = call.caller()
-        self.store.roll_back(
-            request.snapshot_id or None, who=who, why=request.reason, timeout=call.remaining()
-        )
+        with _in_terms_of(request, self.store.home):
+            self.store.roll_back(
+                request.snapshot_id or None, who=who, why=request.reason, timeout=call.remaining()
+            )
         serving = self._serving()
         back = serving.source.snapshot_id
         log.warning("rolled back to %s by %s: %s", back, who, request.reason, extra={"snapshot": back})
         return model_pb2.RollbackResponse(serving=serving).SerializeToString()
 
     def _serving(self) -> model_pb2.GetServingModelResponse:
-        return self.store.current.describe(self.store.refused)
+        serving = self.store.current.describe(self.store.refused)
+        if serving.HasField("refused"):
+            serving.refused.reason = inside(serving.refused.reason, self.store.home)
+        return serving
+
+
+@contextmanager
+def _in_terms_of(request: model_pb2.RollbackRequest, home: Home) -> Iterator[None]:
+    """Errors say the field of the request and the paths inside the home."""
+    try:
+        yield
+    except NotFoundError as error:
+        raise NotFoundError(
+            "snapshot_id",
+            expected=inside(error.expected, home),
+            found=inside(error.found, home),
+            kind="snapshot",
+            name=request.snapshot_id,
+        ) from error
+    except (InputError, IntegrityError, PreconditionError) as error:
+        field = "snapshot_id" if error.field == "snapshot" else inside(error.field, home)
+        expected, found = inside(error.expected, home), inside(error.found, home)
+        raise type(error)(field, expected=expected, found=found) from error
 
 
 def list_manifests(home: Home) -> list[Manifest]:

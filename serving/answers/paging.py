@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import binascii
 import hashlib
 
 from google.protobuf.message import Message
@@ -32,12 +31,13 @@ def page_start(token: str, stamp: str, total: int) -> int:
         return 0
     expected = "the next_page_token of the page before, for the same filter and order"
     try:
-        found, _, offset = base64.urlsafe_b64decode(token.encode()).decode().rpartition("/")
-    except (binascii.Error, UnicodeError) as error:
+        content = base64.b64decode(token, altchars=b"-_", validate=True).decode()
+    except ValueError as error:  # no base64, or no text in it
         raise InputError("page_token", expected=expected, found=ascii(token[:40])) from error
-    if found != stamp or not (
-        offset.isascii() and offset.isdigit() and len(offset) < 10 and int(offset) < total
-    ):
+    found, _, offset = content.rpartition("/")
+    if not (found and offset.isascii() and offset.isdigit()):
+        raise InputError("page_token", expected=expected, found=ascii(token[:40]))
+    if found != stamp or len(offset) > 9 or int(offset) >= total:
         meant = "one of another list, or of a snapshot that no longer serves: begin again"
         raise InputError("page_token", expected=expected, found=meant)
     return int(offset)

@@ -38,7 +38,7 @@ class AsyncCalls(Channel):
 
     async def ask(self, question: Question[A], timeout_s: float | None) -> A:
         """The answer to a question."""
-        patience = self._connection.patience(timeout_s)
+        patience = self._connection.patience(timeout_s, change=question.change)
         method = self._method(question.method, self._channel.unary_unary)
         content = question.request.SerializeToString()
         while True:

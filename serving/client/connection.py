@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import random
 import time
@@ -14,27 +13,12 @@ import grpc
 
 from forecast.errors import InputError, UsageError
 from serving.addresses import is_loopback
-from serving.errors import RETRIED, from_call, retry_delay
+from serving.errors import from_call, retry_delay
 
 TOKEN_VARIABLE: Final = "SURGECAST_TOKEN"
 ATTEMPTS: Final = 4
 """Times that a call is tried at most."""
-_RETRY: Final = {
-    "methodConfig": [
-        {
-            "name": [{"service": "surgecast.v1.ForecastService"}, {"service": "surgecast.v1.ModelService"}],
-            "retryPolicy": {
-                "maxAttempts": ATTEMPTS,
-                "initialBackoff": "0.1s",
-                "maxBackoff": "2s",
-                "backoffMultiplier": 2,
-                "retryableStatusCodes": [RETRIED],
-            },
-        }
-    ]
-}
 OPTIONS: Final = (
-    ("grpc.service_config", json.dumps(_RETRY)),
     ("grpc.max_receive_message_length", 256 << 20),
     ("grpc.enable_http_proxy", 0),
     # A server that ended and is there again is found before the repetitions of a call are used up.
@@ -47,17 +31,19 @@ OPTIONS: Final = (
 class Patience:
     """How long a call and its repetitions may take.
 
-    The channel itself asks again, up to `ATTEMPTS` times in all and a moment later each time, when the server
-    cannot be reached (gRPC's retry policy). That policy reads no `RetryInfo`; so a server that refuses
-    because it is full, or that says when to ask again, is asked again from here: after the time that it says,
-    doubled with each refusal, a little later by chance so that not all callers return at once, and never past
-    the deadline.
+    A server that cannot be reached, that is full or that says when to ask again is asked again: after the
+    time that it says, else after a moment, doubled with each failure, a little later by chance so that not
+    all callers return at once, up to `ATTEMPTS` times in all and never past the deadline. gRPC's own retry
+    policy is not used: it does not read `RetryInfo`, and the two would multiply.
+
+    change: the call changes something: it is made again only where the server has surely not begun with it.
     """
 
-    def __init__(self, address: str, timeout_s: float) -> None:
+    def __init__(self, address: str, timeout_s: float, *, change: bool = False) -> None:
         self._address = address
+        self._change = change
         self._end = time.monotonic() + timeout_s
-        self._refusals = 0
+        self._failures = 0
 
     @property
     def remaining_s(self) -> float:
@@ -68,13 +54,13 @@ class Patience:
         """Seconds to wait before the call is made again; raises what its failure stands for when it shall not
         be.
         """
-        delay = retry_delay(error)
-        self._refusals += 1
-        if delay is not None and self._refusals < ATTEMPTS:
-            pause: float = delay * 2 ** (self._refusals - 1) * random.uniform(1.0, 1.25)
+        delay = retry_delay(error, change=self._change)
+        self._failures += 1
+        if delay is not None and self._failures < ATTEMPTS:
+            pause: float = delay * 2 ** (self._failures - 1) * random.uniform(1.0, 1.25)
             if time.monotonic() + pause < self._end:
                 return pause
-        raise from_call(error, self._address) from error
+        raise from_call(error, self._address, change=self._change) from error
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -132,9 +118,11 @@ class Connection:
             raise UsageError("token: expected printable ASCII characters without spaces, found others")
         return (("authorization", f"Bearer {token}"),)
 
-    def patience(self, timeout_s: float | None) -> Patience:
-        """That of a call with its own deadline, or with the one of all calls."""
-        return Patience(self.address, self.timeout_s if timeout_s is None else timeout_s)
+    def patience(self, timeout_s: float | None, *, change: bool = False) -> Patience:
+        """That of a call with its own deadline, or with the one of all calls; `change`: one that changes
+        something.
+        """
+        return Patience(self.address, self.timeout_s if timeout_s is None else timeout_s, change=change)
 
 
 def _content(path: str | Path | None) -> bytes | None:

@@ -57,11 +57,14 @@ _MODELS: Final[str] = model_pb2.DESCRIPTOR.services_by_name["ModelService"].full
 
 @dataclass(frozen=True)
 class Question(Generic[A]):
-    """A call: its method, its request, and what is made of the bytes of a reply."""
+    """A call: its method, its request, and what is made of the bytes of a reply. `change`: it changes
+    something, so that made twice it may do more than made once.
+    """
 
     method: str
     request: Message
     read: Callable[[bytes], A]
+    change: bool = False
 
     def at_page(self, token: str) -> Self:
         """The same question for another page."""
@@ -286,24 +289,26 @@ def health(service: str) -> Question[str]:
 
 def reload() -> Question[ServingModel]:
     """`Reload`."""
-    return _question(
+    question = _question(
         _MODELS,
         "Reload",
         model_pb2.ReloadRequest(),
         model_pb2.ReloadResponse,
         lambda reply: decoding.serving_model(reply.serving),
     )
+    return replace(question, change=True)
 
 
 def rollback(reason: str, snapshot: str) -> Question[ServingModel]:
     """`Rollback`."""
-    return _question(
+    question = _question(
         _MODELS,
         "Rollback",
         model_pb2.RollbackRequest(snapshot_id=snapshot, reason=reason),
         model_pb2.RollbackResponse,
         lambda reply: decoding.serving_model(reply.serving),
     )
+    return replace(question, change=True)
 
 
 def _check(field: str, value: str, known: Mapping[A, B]) -> None:

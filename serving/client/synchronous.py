@@ -41,9 +41,10 @@ class Client(Connected):
 
     Each call ends within `timeout_s`, its own or that of the client; in lists that come page by page and in
     batches, each page and batch does. A call that the server cannot be reached for or is too full for is made
-    again, up to 4 times and within its time. Errors are those of `forecast.errors`: NotFoundError for an
-    unknown series, InputError with the `field`, BusyError when the server cannot be reached, is full or is
-    too slow.
+    again, up to 4 times in all and within its time; `reload` and `rollback` only where they were surely not
+    begun, and where their answer is lost BusyError says that they may have been done. Errors are those of
+    `forecast.errors`: NotFoundError for an unknown series, InputError with the `field`, BusyError when the
+    server cannot be reached, is full or is too slow.
 
     Calls to another machine are encrypted unless `insecure`, with the certificate authorities of the system
     or those in the file `ca`; calls to this machine are where `ca` or `cert` is given. `cert` and `key` are

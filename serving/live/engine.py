@@ -19,6 +19,7 @@ import numpy as np
 from forecast.errors import BusyError, PreconditionError, SurgecastError, UsageError
 from forecast.home import Home
 from serving.call import Call
+from serving.errors import inside
 from serving.live.queue import BatchQueue, QueueConfig
 from serving.served import Served
 
@@ -161,7 +162,7 @@ class LiveEngine:
 
     def _refuse(self, error: SurgecastError) -> None:
         log.warning("no live model: %s", error)
-        reason = error if isinstance(error, PreconditionError) else _missing(str(error))
+        reason = error if isinstance(error, PreconditionError) else _missing(inside(str(error), self._home))
         self._live, self._failed = None, reason
 
     def _made(self, served: Served) -> Live:

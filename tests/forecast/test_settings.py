@@ -99,6 +99,13 @@ def test_a_wrong_variable_is_named(
         load_settings(home)
 
 
+def test_a_wrong_flag_is_named_once(home: Home) -> None:
+    with pytest.raises(
+        UsageError, match=r"^command line: serve\.log_format: expected 'text' or 'json', found"
+    ):
+        load_settings(home, {"serve.log_format": "yaml"})
+
+
 def test_variables_that_resemble_no_setting_are_left_to_others(
     home: Home, monkeypatch: pytest.MonkeyPatch
 ) -> None:

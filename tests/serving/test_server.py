@@ -123,6 +123,13 @@ def test_health_and_reflection(channel):
         ("ListSeries", pb.ListSeriesRequest(order=7), "order"),
         (
             "ListSeries",
+            pb.ListSeriesRequest(
+                filter=pb.SeriesFilter(labels=[pb.LabelFilter(name="category", values=["x"] * 801)] * 5)
+            ),
+            "filter.labels",
+        ),
+        (
+            "ListSeries",
             pb.ListSeriesRequest(filter=pb.SeriesFilter(minimum_recent_mean=float("nan"))),
             "filter.minimum_recent_mean",
         ),
@@ -141,6 +148,7 @@ def test_unknown_series_is_not_found(channel, client):
     code, details = failure(channel, "GetForecast", request)
     assert code is grpc.StatusCode.NOT_FOUND
     assert details["ResourceInfo"].resource_type == "surgecast.v1.Series"
+    assert details["ResourceInfo"].resource_name == "SKU-0O1/Hangzhou/Tmall"
     assert "SKU-001" in details["ResourceInfo"].description
     with pytest.raises(NotFoundError, match="Hangzhou on Tmall") as caught:
         client.forecast(item="SKU-001", location="Hangzou", platform="Tmall")
@@ -191,8 +199,28 @@ def test_garbage_on_the_port_harms_nobody(server, client):
     assert client.serving_model().n_series == 12
 
 
+@pytest.mark.parametrize("token", ["%%%", "???", "YWJj", "zzz", "____", "\u4e0a"])
+def test_a_token_that_is_none_of_ours_is_not_taken_for_another_lists(channel, token):
+    code, details = failure(channel, "ListSeries", pb.ListSeriesRequest(page_token=token))
+    assert code is grpc.StatusCode.INVALID_ARGUMENT
+    assert details["ErrorInfo"].metadata["found"] == ascii(token)
+
+
+def test_requests_as_large_as_their_fields_allow_are_answered(channel):
+    name = "\U00020000" * 200  # four bytes a character
+    label = pb.LabelFilter(name="category", values=[name] * 1_000)
+    parts = pb.SeriesFilter(item=name, location=name, platform=name, labels=[label] * 4)
+    content = pb.ListSeriesRequest(filter=parts).SerializeToString()
+    reply = channel.unary_unary(SERVICE + "ListSeries")(content, timeout=20)
+    assert pb.ListSeriesResponse.FromString(reply).total_size == 0
+    keys = [pb.SeriesKey(item=name, location=name, platform=name)] * 1_000
+    code, details = failure(channel, "BatchGetForecasts", pb.BatchGetForecastsRequest(keys=keys))
+    assert code is grpc.StatusCode.NOT_FOUND
+    assert details["ErrorInfo"].metadata["field"] == "keys[0]"
+
+
 def test_too_large_a_request_is_refused(channel):
-    content = pb.GetForecastRequest(key=pb.SeriesKey(item="x" * (3 << 20))).SerializeToString()
+    content = pb.GetForecastRequest(key=pb.SeriesKey(item="x" * (5 << 20))).SerializeToString()
     with pytest.raises(grpc.RpcError) as caught:
         channel.unary_unary(SERVICE + "GetForecast")(content, timeout=10)
     assert caught.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED

@@ -177,10 +177,18 @@ class Planner(forecast_pb2_grpc.ForecastServiceServicer):
 
 
 class Models(model_pb2_grpc.ModelServiceServicer):
-    """What serves, and the calls of an administrator."""
+    """What serves, and the calls of an administrator: it keeps those that change something, and refuses as
+    many as it is told to.
+    """
 
     def __init__(self):
         self.requests = []
+        self.refusals = []
+
+    def heard(self, request, context):
+        self.requests.append(request)
+        if self.refusals:
+            context.abort_with_status(self.refusals.pop(0))
 
     def serving(self, snapshot="snap-1", refused=""):
         return model_pb2.GetServingModelResponse(
@@ -205,10 +213,11 @@ class Models(model_pb2_grpc.ModelServiceServicer):
         return model_pb2.ListModelsResponse(models=[model], next_page_token="" if older else "older")
 
     def Reload(self, request, context):
+        self.heard(request, context)
         return model_pb2.ReloadResponse(serving=self.serving(refused="mean.npy: expected a hash"))
 
     def Rollback(self, request, context):
-        self.requests.append(request)
+        self.heard(request, context)
         return model_pb2.RollbackResponse(serving=self.serving(request.snapshot_id or "snap-0"))
 
 

@@ -399,7 +399,7 @@ class SeriesFilter(_message.Message):
     """At least this recent mean demand, units per period; not negative."""
     @_builtins.property
     def labels(self) -> _containers.RepeatedCompositeFieldContainer[Global___LabelFilter]:
-        """Conditions on static labels, such as category or region; all must hold. At most 16."""
+        """Conditions on static labels, such as category or region; all must hold. At most 16, with 4,000 values in all."""
 
     def __init__(
         self,

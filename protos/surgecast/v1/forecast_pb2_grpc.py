@@ -29,7 +29,13 @@ class ForecastServiceStub:
     """Forecasts of demand, read from the published snapshot; what-ifs and new series are answered by its model, live.
 
     Errors are google.rpc.Status with details: ErrorInfo always (domain `surgecast`), BadRequest with the field of an
-    invalid request, ResourceInfo for what is not found, RetryInfo where asking again later helps.
+    invalid request, ResourceInfo for what is not found (type surgecast.v1.Series with the name item/location/platform, or
+    surgecast.v1.Snapshot with its identifier), RetryInfo where asking again later helps.
+
+    Whatever the fields below allow fits into a request of 4 MiB. A larger one is refused by gRPC itself: RESOURCE_EXHAUSTED
+    without details, and asking again does not help.
+
+    No name, label or value may hold control characters; each has 200 characters at most.
     """
 
     def __init__(self, channel):
@@ -89,7 +95,13 @@ class ForecastServiceServicer:
     """Forecasts of demand, read from the published snapshot; what-ifs and new series are answered by its model, live.
 
     Errors are google.rpc.Status with details: ErrorInfo always (domain `surgecast`), BadRequest with the field of an
-    invalid request, ResourceInfo for what is not found, RetryInfo where asking again later helps.
+    invalid request, ResourceInfo for what is not found (type surgecast.v1.Series with the name item/location/platform, or
+    surgecast.v1.Snapshot with its identifier), RetryInfo where asking again later helps.
+
+    Whatever the fields below allow fits into a request of 4 MiB. A larger one is refused by gRPC itself: RESOURCE_EXHAUSTED
+    without details, and asking again does not help.
+
+    No name, label or value may hold control characters; each has 200 characters at most.
     """
 
     def GetForecast(self, request, context):
@@ -215,7 +227,13 @@ class ForecastService:
     """Forecasts of demand, read from the published snapshot; what-ifs and new series are answered by its model, live.
 
     Errors are google.rpc.Status with details: ErrorInfo always (domain `surgecast`), BadRequest with the field of an
-    invalid request, ResourceInfo for what is not found, RetryInfo where asking again later helps.
+    invalid request, ResourceInfo for what is not found (type surgecast.v1.Series with the name item/location/platform, or
+    surgecast.v1.Snapshot with its identifier), RetryInfo where asking again later helps.
+
+    Whatever the fields below allow fits into a request of 4 MiB. A larger one is refused by gRPC itself: RESOURCE_EXHAUSTED
+    without details, and asking again does not help.
+
+    No name, label or value may hold control characters; each has 200 characters at most.
     """
 
     @staticmethod

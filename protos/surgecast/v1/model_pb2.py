@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from surgecast.v1 import source_pb2 as surgecast_dot_v1_dot_source__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18surgecast/v1/model.proto\x12\x0csurgecast.v1\x1a\x19surgecast/v1/source.proto\"\x18\n\x16GetServingModelRequest\"\x98\x02\n\x17GetServingModelResponse\x12$\n\x06source\x18\x01 \x01(\x0b\x32\x14.surgecast.v1.Source\x12\x11\n\tbundle_id\x18\x02 \x01(\t\x12\x14\n\x0c\x64\x61ta_version\x18\x03 \x01(\t\x12\x16\n\x0e\x63reate_seconds\x18\x04 \x01(\x03\x12\x0f\n\x07horizon\x18\x05 \x01(\x05\x12\x14\n\x0cseries_count\x18\x06 \x01(\x05\x12\x16\n\x0escenario_count\x18\x07 \x01(\x05\x12\x17\n\x0fhistory_periods\x18\x08 \x01(\x05\x12\x0e\n\x06levels\x18\t \x03(\x01\x12.\n\x07refused\x18\n \x01(\x0b\x32\x1d.surgecast.v1.RefusedSnapshot\"6\n\x0fRefusedSnapshot\x12\x13\n\x0bsnapshot_id\x18\x01 \x01(\t\x12\x0e\n\x06reason\x18\x02 \x01(\t\":\n\x11ListModelsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\"[\n\x12ListModelsResponse\x12,\n\x06models\x18\x01 \x03(\x0b\x32\x1c.surgecast.v1.PublishedModel\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\xa6\x01\n\x0ePublishedModel\x12\x13\n\x0bsnapshot_id\x18\x01 \x01(\t\x12\x15\n\rmodel_version\x18\x02 \x01(\t\x12\x11\n\tbundle_id\x18\x03 \x01(\t\x12\x16\n\x0e\x63reate_seconds\x18\x04 \x01(\x03\x12\x16\n\x0eorigin_seconds\x18\x05 \x01(\x03\x12\x14\n\x0cseries_count\x18\x06 \x01(\x05\x12\x0f\n\x07serving\x18\x07 \x01(\x08\"\x0f\n\rReloadRequest\"H\n\x0eReloadResponse\x12\x36\n\x07serving\x18\x01 \x01(\x0b\x32%.surgecast.v1.GetServingModelResponse\"6\n\x0fRollbackRequest\x12\x13\n\x0bsnapshot_id\x18\x01 \x01(\t\x12\x0e\n\x06reason\x18\x02 \x01(\t\"J\n\x10RollbackResponse\x12\x36\n\x07serving\x18\x01 \x01(\x0b\x32%.surgecast.v1.GetServingModelResponse2\xcf\x02\n\x0cModelService\x12^\n\x0fGetServingModel\x12$.surgecast.v1.GetServingModelRequest\x1a%.surgecast.v1.GetServingModelResponse\x12O\n\nListModels\x12\x1f.surgecast.v1.ListModelsRequest\x1a .surgecast.v1.ListModelsResponse\x12\x43\n\x06Reload\x12\x1b.surgecast.v1.ReloadRequest\x1a\x1c.surgecast.v1.ReloadResponse\x12I\n\x08Rollback\x12\x1d.surgecast.v1.RollbackRequest\x1a\x1e.surgecast.v1.RollbackResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18surgecast/v1/model.proto\x12\x0csurgecast.v1\x1a\x19surgecast/v1/source.proto\"\x18\n\x16GetServingModelRequest\"\x98\x02\n\x17GetServingModelResponse\x12$\n\x06source\x18\x01 \x01(\x0b\x32\x14.surgecast.v1.Source\x12\x11\n\tbundle_id\x18\x02 \x01(\t\x12\x14\n\x0c\x64\x61ta_version\x18\x03 \x01(\t\x12\x16\n\x0e\x63reate_seconds\x18\x04 \x01(\x03\x12\x0f\n\x07horizon\x18\x05 \x01(\x05\x12\x14\n\x0cseries_count\x18\x06 \x01(\x05\x12\x16\n\x0escenario_count\x18\x07 \x01(\x05\x12\x17\n\x0fhistory_periods\x18\x08 \x01(\x05\x12\x0e\n\x06levels\x18\t \x03(\x01\x12.\n\x07refused\x18\n \x01(\x0b\x32\x1d.surgecast.v1.RefusedSnapshot\"6\n\x0fRefusedSnapshot\x12\x13\n\x0bsnapshot_id\x18\x01 \x01(\t\x12\x0e\n\x06reason\x18\x02 \x01(\t\":\n\x11ListModelsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\"\x81\x01\n\x12ListModelsResponse\x12,\n\x06models\x18\x01 \x03(\x0b\x32\x1c.surgecast.v1.PublishedModel\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12$\n\x06source\x18\x03 \x01(\x0b\x32\x14.surgecast.v1.Source\"\xa6\x01\n\x0ePublishedModel\x12\x13\n\x0bsnapshot_id\x18\x01 \x01(\t\x12\x15\n\rmodel_version\x18\x02 \x01(\t\x12\x11\n\tbundle_id\x18\x03 \x01(\t\x12\x16\n\x0e\x63reate_seconds\x18\x04 \x01(\x03\x12\x16\n\x0eorigin_seconds\x18\x05 \x01(\x03\x12\x14\n\x0cseries_count\x18\x06 \x01(\x05\x12\x0f\n\x07serving\x18\x07 \x01(\x08\"\x0f\n\rReloadRequest\"H\n\x0eReloadResponse\x12\x36\n\x07serving\x18\x01 \x01(\x0b\x32%.surgecast.v1.GetServingModelResponse\"6\n\x0fRollbackRequest\x12\x13\n\x0bsnapshot_id\x18\x01 \x01(\t\x12\x0e\n\x06reason\x18\x02 \x01(\t\"J\n\x10RollbackResponse\x12\x36\n\x07serving\x18\x01 \x01(\x0b\x32%.surgecast.v1.GetServingModelResponse2\xcf\x02\n\x0cModelService\x12^\n\x0fGetServingModel\x12$.surgecast.v1.GetServingModelRequest\x1a%.surgecast.v1.GetServingModelResponse\x12O\n\nListModels\x12\x1f.surgecast.v1.ListModelsRequest\x1a .surgecast.v1.ListModelsResponse\x12\x43\n\x06Reload\x12\x1b.surgecast.v1.ReloadRequest\x1a\x1c.surgecast.v1.ReloadResponse\x12I\n\x08Rollback\x12\x1d.surgecast.v1.RollbackRequest\x1a\x1e.surgecast.v1.RollbackResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -40,18 +40,18 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_REFUSEDSNAPSHOT']._serialized_end=432
   _globals['_LISTMODELSREQUEST']._serialized_start=434
   _globals['_LISTMODELSREQUEST']._serialized_end=492
-  _globals['_LISTMODELSRESPONSE']._serialized_start=494
-  _globals['_LISTMODELSRESPONSE']._serialized_end=585
-  _globals['_PUBLISHEDMODEL']._serialized_start=588
-  _globals['_PUBLISHEDMODEL']._serialized_end=754
-  _globals['_RELOADREQUEST']._serialized_start=756
-  _globals['_RELOADREQUEST']._serialized_end=771
-  _globals['_RELOADRESPONSE']._serialized_start=773
-  _globals['_RELOADRESPONSE']._serialized_end=845
-  _globals['_ROLLBACKREQUEST']._serialized_start=847
-  _globals['_ROLLBACKREQUEST']._serialized_end=901
-  _globals['_ROLLBACKRESPONSE']._serialized_start=903
-  _globals['_ROLLBACKRESPONSE']._serialized_end=977
-  _globals['_MODELSERVICE']._serialized_start=980
-  _globals['_MODELSERVICE']._serialized_end=1315
+  _globals['_LISTMODELSRESPONSE']._serialized_start=495
+  _globals['_LISTMODELSRESPONSE']._serialized_end=624
+  _globals['_PUBLISHEDMODEL']._serialized_start=627
+  _globals['_PUBLISHEDMODEL']._serialized_end=793
+  _globals['_RELOADREQUEST']._serialized_start=795
+  _globals['_RELOADREQUEST']._serialized_end=810
+  _globals['_RELOADRESPONSE']._serialized_start=812
+  _globals['_RELOADRESPONSE']._serialized_end=884
+  _globals['_ROLLBACKREQUEST']._serialized_start=886
+  _globals['_ROLLBACKREQUEST']._serialized_end=940
+  _globals['_ROLLBACKRESPONSE']._serialized_start=942
+  _globals['_ROLLBACKRESPONSE']._serialized_end=1016
+  _globals['_MODELSERVICE']._serialized_start=1019
+  _globals['_MODELSERVICE']._serialized_end=1354
 # @@protoc_insertion_point(module_scope)

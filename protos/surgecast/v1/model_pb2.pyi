@@ -111,7 +111,7 @@ class RefusedSnapshot(_message.Message):
     snapshot_id: _builtins.str
     """Identifier of the snapshot."""
     reason: _builtins.str
-    """Which file is wrong, what was expected and what was found."""
+    """Which file of the home is wrong, what was expected and what was found."""
     def __init__(
         self,
         *,
@@ -160,21 +160,27 @@ class ListModelsResponse(_message.Message):
 
     MODELS_FIELD_NUMBER: _builtins.int
     NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    SOURCE_FIELD_NUMBER: _builtins.int
     next_page_token: _builtins.str
     """Token of the next page; empty on the last one."""
     @_builtins.property
     def models(self) -> _containers.RepeatedCompositeFieldContainer[Global___PublishedModel]:
         """The snapshots of this page, the newest first."""
 
+    @_builtins.property
+    def source(self) -> _source_pb2.Source:
+        """What serves now, as in other replies."""
+
     def __init__(
         self,
         *,
         models: _abc.Iterable[Global___PublishedModel] | None = ...,
         next_page_token: _builtins.str = ...,
+        source: _source_pb2.Source | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["source", b"source"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["models", b"models", "next_page_token", b"next_page_token"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["models", b"models", "next_page_token", b"next_page_token", "source", b"source"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -276,9 +282,9 @@ class RollbackRequest(_message.Message):
     SNAPSHOT_ID_FIELD_NUMBER: _builtins.int
     REASON_FIELD_NUMBER: _builtins.int
     snapshot_id: _builtins.str
-    """The snapshot to serve; the one that served before when empty."""
+    """The snapshot to serve; the one that served before when empty. No control characters."""
     reason: _builtins.str
-    """Why, for the record; 1 to 500 characters."""
+    """Why, for the record; 1 to 500 printable characters on one line, not all of them blank."""
     def __init__(
         self,
         *,

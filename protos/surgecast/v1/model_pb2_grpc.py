@@ -27,6 +27,9 @@ if _version_not_supported:
 
 class ModelServiceStub:
     """The model whose forecasts are served.
+
+    Errors are those of ForecastService. Reload and Rollback change something and are not to be repeated by a client's
+    retry policy: a Rollback whose reply was lost may have been done, and GetServingModel says what serves.
     """
 
     def __init__(self, channel):
@@ -59,6 +62,9 @@ class ModelServiceStub:
 
 class ModelServiceServicer:
     """The model whose forecasts are served.
+
+    Errors are those of ForecastService. Reload and Rollback change something and are not to be repeated by a client's
+    retry policy: a Rollback whose reply was lost may have been done, and GetServingModel says what serves.
     """
 
     def GetServingModel(self, request, context):
@@ -84,6 +90,7 @@ class ModelServiceServicer:
 
     def Rollback(self, request, context):
         """Go back to the snapshot that served before, or to a given one. Administrators only, where access is controlled.
+        UNAVAILABLE when another was published meanwhile: nothing was done then.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -122,6 +129,9 @@ def add_ModelServiceServicer_to_server(servicer, server):
  # This class is part of an EXPERIMENTAL API.
 class ModelService:
     """The model whose forecasts are served.
+
+    Errors are those of ForecastService. Reload and Rollback change something and are not to be repeated by a client's
+    retry policy: a Rollback whose reply was lost may have been done, and GetServingModel says what serves.
     """
 
     @staticmethod

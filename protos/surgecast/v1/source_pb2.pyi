@@ -47,7 +47,8 @@ Global___Period: _TypeAlias = Period  # noqa: Y015
 
 @_typing.final
 class Source(_message.Message):
-    """Where an answer comes from. Every reply carries one; all numbers of a reply come from this one snapshot.
+    """Where an answer comes from. Every reply carries one (an export its first piece, Reload and Rollback in `serving`); all
+    forecasts of a reply come from this one snapshot.
 
     Times in this interface are seconds since 1970-01-01 00:00 on the clock of the installation (its setting
     `demand.timezone`), without a zone: 1796083200 is the day 2026-12-01 wherever that is. A time names the start of its period.

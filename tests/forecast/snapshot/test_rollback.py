@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from forecast.errors import InputError, IntegrityError, NotFoundError
+from forecast.errors import BusyError, InputError, IntegrityError, NotFoundError
 from forecast.home import Home
 from forecast.snapshot import Pointer, move_pointer, write_snapshot
 from forecast.snapshot.rollback import open_rollback, read_rollbacks, reconcile, roll_back
@@ -78,6 +78,25 @@ def test_what_cannot_serve_changes_nothing(home, snapshots):
         back(home, snapshots[2])
     assert Pointer.read(home).snapshot == snapshots[2]
     assert read_rollbacks(home) == []
+
+
+def test_what_is_published_meanwhile_is_not_taken_back(home, snapshots, make_publication):
+    forecasts, panel = make_publication(3)
+    fresh = write_snapshot(home, forecasts, panel, bundle_id="b1", model_version="3")
+    for target in (None, snapshots[0]):
+        with pytest.raises(BusyError, match=f"found {fresh}, published meanwhile") as caught:
+            back(home, target, check=lambda _snapshot: move_pointer(home, fresh))
+        assert caught.value.retry_s == 0
+        assert Pointer.read(home).snapshot == fresh
+        move_pointer(home, snapshots[2])
+    assert read_rollbacks(home) == []
+
+
+def test_a_pointer_that_is_repaired_meanwhile_is_left_alone(home, snapshots):
+    home.pointer_file.write_text("{")
+    with pytest.raises(BusyError, match="published meanwhile"):
+        back(home, snapshots[0], check=lambda _snapshot: move_pointer(home, snapshots[1]))
+    assert Pointer.read(home).snapshot == snapshots[1]
 
 
 def test_the_first_publication_has_none_before(home, make_publication):

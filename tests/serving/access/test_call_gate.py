@@ -2,11 +2,13 @@
 
 import json
 import threading
+import time
 from contextlib import closing
 
 import grpc
 import pytest
 from access import bearer, refused, token
+from operating import RETRY
 from raw_http2 import RawCaller
 from waiting import until
 
@@ -17,6 +19,7 @@ from serving.methods import Method
 SERVICE = "surgecast.v1.ModelService"
 ROLLBACK = f"/{SERVICE}/Rollback"
 QUICK = "/test.Service/Quick"
+RETRIES = (("grpc.service_config", RETRY),)
 
 
 def quick(answer=lambda content, _call: content):
@@ -53,6 +56,26 @@ def held():
 
 def records(home):
     return [json.loads(line) for line in home.audit_file.read_text().splitlines()]
+
+
+@pytest.mark.parametrize(("retry_s", "calls"), [(0.3, 2), (0.0, 1)])
+def test_a_retry_policy_is_told_when_to_ask_again_and_when_not_to(gated, retry_s, calls):
+    made = []
+
+    def loading(content, _call):
+        made.append(time.monotonic())
+        if len(made) == 1:
+            raise BusyError("model", expected="one", found="one that is loading", retry_s=retry_s)
+        return content
+
+    with gated(quick(loading)) as (_, _, address), grpc.insecure_channel(address, RETRIES) as channel:
+        ask = channel.unary_unary(QUICK)
+        if retry_s:
+            assert ask(b"x", timeout=10) == b"x"
+            assert made[1] - made[0] >= retry_s
+        else:
+            assert refused(ask, b"x", timeout=10)[0] is grpc.StatusCode.UNAVAILABLE
+        assert len(made) == calls
 
 
 def test_roles(own_home, gated):

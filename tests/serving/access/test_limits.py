@@ -1,9 +1,11 @@
 """What one token may ask for, and what a server works on at once."""
 
+import json
 import threading
 
 import pytest
 from access import token
+from google.rpc import code_pb2
 
 from forecast.errors import OverloadError
 from serving.access.admission import (
@@ -19,6 +21,7 @@ from serving.access.admission import (
 )
 from serving.access.limits import Quota
 from serving.access.tokens import read_tokens
+from serving.errors import to_status
 
 
 @pytest.fixture
@@ -57,6 +60,20 @@ def test_a_rate_lets_in_as_many_as_it_says_whatever_is_asked(quota):
 def test_a_rate_below_one_still_lets_one_in(quota):
     slow = quota(rate=0.5, concurrency=9)
     assert entered(slow.enter, [1_000.0 + n for n in range(10)]) == 5
+
+
+@pytest.mark.parametrize("rate", [1e-320, 1e-13, 1e-6])
+def test_a_rate_of_next_to_nothing_in_a_file_counts_as_one_call_an_hour(own_home, rate):
+    token(own_home)
+    content = json.loads(own_home.tokens_file.read_text())
+    content["tokens"][0]["rate"] = rate
+    own_home.tokens_file.write_text(json.dumps(content))
+    slow = Quota(read_tokens(own_home)[0], now=1_000.0)
+    assert entered(slow.enter, [1_000.0, 1_001.0, 4_601.0]) == 2
+    with pytest.raises(OverloadError) as caught:
+        slow.enter(4_602.0)
+    assert 3_500 < caught.value.retry_s <= 3_600
+    assert to_status(caught.value).code == code_pb2.RESOURCE_EXHAUSTED
 
 
 def test_a_clock_that_does_not_advance_gives_nothing(quota):

@@ -68,6 +68,8 @@ def test_tokens_are_listed_and_revoked(own_home):
         (["add", "a", "--expires", "0d"], "--expires: expected a time such as"),
         (["add", "a", "--rate", "0"], "rate: expected more than 0"),
         (["add", "a", "--rate", "nan"], "rate: expected more than 0"),
+        (["add", "a", "--rate", "1e-320"], "rate: expected at least 0.000278 calls per second (one an hour"),
+        (["add", "a", "--rate", "1e-4"], "rate: expected at least 0.000278 calls per second (one an hour"),
         (["add", "a", "--concurrency", "0"], "concurrency: expected at least 1"),
         (["add", "taken"], "name: expected one that is not taken, found 'taken'"),
     ],

@@ -167,7 +167,7 @@ def test_models(call, models):
     assert "expected a hash" in call("reload").refused
     assert call("rollback", "too high").source.snapshot == "snap-0"
     assert call("rollback", "too high", snapshot="snap-7").source.snapshot == "snap-7"
-    assert {request.reason for request in models.requests} == {"too high"}
+    assert [request.reason for request in models.requests[1:]] == ["too high"] * 2
 
 
 @pytest.mark.parametrize(

@@ -246,7 +246,7 @@ def test_series_that_are_not_there_and_those_that_are(channel, keys):
         channel, "SimulateScenario", pb.SimulateScenarioRequest(keys=[keys[0], wrong], changes=[MOVED])
     )
     assert code is grpc.StatusCode.NOT_FOUND
-    assert details["ResourceInfo"].resource_name == "keys[1]"
+    assert details["ResourceInfo"].resource_name == f"{wrong.item}/Atlantis/{wrong.platform}"
     for number in (0, 101):
         request = pb.SimulateScenarioRequest(keys=keys[:1] * number, changes=[MOVED])
         assert failure(channel, "SimulateScenario", request)[0] is grpc.StatusCode.INVALID_ARGUMENT

@@ -4,6 +4,7 @@ import json
 
 import pytest
 from access import token
+from cutting_proxy import cutting_proxy
 
 from forecast.cli.main import run
 from forecast.snapshot import Pointer
@@ -72,6 +73,19 @@ def test_a_server_is_taken_back_from_another_machine(tokens, serving, own_home, 
     status, out, _ = said("snapshots", *admin)
     (row,) = [line.split() for line in out.splitlines() if line.split()[:1] == [published[1]]]
     assert row[-1] == "yes"
+
+
+def test_a_rollback_whose_reply_is_lost_is_done_once_and_said_to_be_open(serving, own_home, published, said):
+    def moved():
+        return Pointer.read(own_home).snapshot == published[0]
+
+    with cutting_proxy(serving.address, moved) as proxy:
+        status, out, err = said("rollback", "--reason", "too low", "--address", proxy)
+        assert (status, out, len(err.splitlines())) == (1, "", 1)
+        assert f"it may have been done or not: surgecast snapshots --address {proxy}" in err
+        status, out, _ = said("snapshots", "--address", proxy, "--json")
+    assert [one["snapshot"] for one in json.loads(out)["snapshots"] if one["serving"]] == [published[0]]
+    assert [record.snapshot for record in read_rollbacks(own_home)] == [published[0]]
 
 
 def test_a_reload_tells_what_is_refused(serving, own_home, publish_to, published, said):

@@ -38,7 +38,9 @@ def test_all_snapshots_are_listed_page_by_page(models, own_home, publish_to):
     waiting = publish_to(2, move=False)
     damaged = publish_to(3, move=False)
     (own_home.snapshots_dir / damaged / "manifest.json").write_text("{")
-    whole = models.ListModels(pb.ListModelsRequest()).models
+    reply = models.ListModels(pb.ListModelsRequest())
+    assert reply.source == models.GetServingModel(pb.GetServingModelRequest()).source
+    whole = reply.models
     assert len(whole) == 3
     assert [model.model_version for model in whole if model.serving] == ["1"]
     assert {model.snapshot_id for model in whole} >= {waiting}
@@ -64,7 +66,7 @@ def test_reload_answers_when_the_pointers_snapshot_serves_or_is_refused(models, 
     write_pointer(own_home, next_pointer(Pointer.read(own_home), bad))
     serving = models.Reload(pb.ReloadRequest()).serving
     assert serving.source.snapshot_id == third
-    assert "mean.npy" in serving.refused.reason
+    assert serving.refused.reason.startswith(f"snapshots/{bad}/mean.npy: ")
     path.write_bytes(good)
     assert models.Reload(pb.ReloadRequest()).serving.source.snapshot_id == bad
 
@@ -81,7 +83,7 @@ def test_rollback_serves_the_former_and_leaves_a_record(models, own_home):
     assert record.who == "local"
     assert record.reconciled is None
     code, field, said = refusal(models.Rollback, pb.RollbackRequest(reason="again"))
-    assert (code, field) == ("INVALID_ARGUMENT", "snapshot")
+    assert (code, field) == ("INVALID_ARGUMENT", "snapshot_id")
     assert "gone back from: peaks too low" in said
 
 
@@ -90,7 +92,18 @@ def test_rollback_to_a_named_snapshot(models, own_home, publish_to):
     request = pb.RollbackRequest(snapshot_id=named, reason="the best one")
     assert models.Rollback(request).serving.source.snapshot_id == named
     assert models.GetServingModel(pb.GetServingModelRequest()).source.snapshot_id == named
-    assert refusal(models.Rollback, request)[:2] == ("INVALID_ARGUMENT", "snapshot")
+    assert refusal(models.Rollback, request)[:2] == ("INVALID_ARGUMENT", "snapshot_id")
+
+
+def test_a_snapshot_that_is_not_there_is_named_and_the_servers_folders_are_not(models, own_home):
+    with pytest.raises(grpc.RpcError) as caught:
+        models.Rollback(pb.RollbackRequest(reason="r", snapshot_id="nosuch"), timeout=10)
+    resource = error_details_pb2.ResourceInfo()
+    status = rpc_status.from_call(caught.value)
+    assert status.details[1].Unpack(resource)
+    assert (resource.resource_type, resource.resource_name) == ("surgecast.v1.Snapshot", "nosuch")
+    assert status.message == "snapshot_id: expected a snapshot in snapshots, found 'nosuch'"
+    assert str(own_home.root) not in str(status)
 
 
 @pytest.mark.parametrize(
@@ -100,8 +113,8 @@ def test_rollback_to_a_named_snapshot(models, own_home, publish_to):
         (pb.RollbackRequest(reason="  "), "INVALID_ARGUMENT", "reason"),
         (pb.RollbackRequest(reason="a\nb"), "INVALID_ARGUMENT", "reason"),
         (pb.RollbackRequest(reason="x" * 501), "INVALID_ARGUMENT", "reason"),
-        (pb.RollbackRequest(reason="r", snapshot_id="2020-01-01-nosuch"), "NOT_FOUND", "snapshot"),
-        (pb.RollbackRequest(reason="r", snapshot_id="../../etc"), "NOT_FOUND", "snapshot"),
+        (pb.RollbackRequest(reason="r", snapshot_id="2020-01-01-nosuch"), "NOT_FOUND", "snapshot_id"),
+        (pb.RollbackRequest(reason="r", snapshot_id="../../etc"), "NOT_FOUND", "snapshot_id"),
         (pb.RollbackRequest(reason="r", snapshot_id="x" * 5_000), "INVALID_ARGUMENT", "snapshot_id"),
     ],
 )
@@ -118,14 +131,14 @@ def test_rollback_to_a_damaged_snapshot_changes_nothing(models, own_home):
     path.write_bytes(path.read_bytes()[:-1])
     code, field, _said = refusal(models.Rollback, pb.RollbackRequest(reason="r"))
     assert code == "DATA_LOSS"
-    assert "ranks.npy" in field
+    assert field == f"snapshots/{before.previous}/ranks.npy"
     assert Pointer.read(own_home) == before
 
 
 def test_a_home_that_cannot_be_written_to_is_told(models, own_home):
     before = Pointer.read(own_home)
     own_home.rollbacks_file.mkdir()
-    code, _field, said = refusal(models.Rollback, pb.RollbackRequest(reason="r"))
-    assert code == "FAILED_PRECONDITION"
+    code, field, said = refusal(models.Rollback, pb.RollbackRequest(reason="r"))
+    assert (code, field) == ("FAILED_PRECONDITION", "home")
     assert "expected a home that can be read and written to" in said
     assert Pointer.read(own_home) == before
