@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import sys
+from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -36,10 +39,8 @@ def serve(
     as_json: JsonOption = False,
 ) -> None:
     """Serve the published snapshot over gRPC until stopped, following each new publication."""
-    import sys
-    from dataclasses import asdict
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # read when gRPC is imported; its lines are no JSON
 
-    from forecast.cli.output import print_json
     from forecast.settings import load_settings
     from serving.access.configure import access_config, bounds
     from serving.live.engine import LiveConfig
@@ -62,12 +63,17 @@ def serve(
         workers=settings.workers, metrics_port=settings.metrics_port, log_format=settings.log_format
     )
 
-    def tell(ready: Ready) -> None:
-        if as_json:
-            print_json(asdict(ready) | {"refused": ready.refused or None, "metrics": ready.metrics or None})
-        else:
-            typer.echo(f"serving {ready.snapshot} on {ready.address}")
-        sys.stdout.flush()
-
     start = serve_alone if operation.workers == 1 else supervise
-    raise typer.Exit(start(Home(home), config, operation, tell))
+    raise typer.Exit(start(Home(home), config, operation, partial(_tell, as_json)))
+
+
+def _tell(as_json: bool, ready: Ready) -> None:
+    from dataclasses import asdict
+
+    from forecast.cli.output import print_json
+
+    if as_json:
+        print_json(asdict(ready) | {"refused": ready.refused or None, "metrics": ready.metrics or None})
+    else:
+        typer.echo(f"serving {ready.snapshot} on {ready.address}")
+    sys.stdout.flush()

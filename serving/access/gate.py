@@ -13,7 +13,6 @@ from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 import grpc
-from grpc_status import rpc_status
 
 from forecast.errors import BusyError, OverloadError, SurgecastError
 from forecast.home import Home
@@ -23,7 +22,7 @@ from serving.access.callers import AccessConfig, Callers
 from serving.access.guard import Admitted, Guard, Refused
 from serving.access.records import Records
 from serving.access.timekeeper import Timekeeper
-from serving.errors import to_status
+from serving.errors import to_grpc
 from serving.methods import Method
 
 log = logging.getLogger("surgecast.serving")
@@ -139,7 +138,7 @@ class Gate(grpc.ServerInterceptor):  # type: ignore[misc]  # grpc has no types
         return handler
 
     def _refusing(self, error: SurgecastError) -> grpc.RpcMethodHandler:
-        status = rpc_status.to_status(to_status(error))
+        status = to_grpc(error)
 
         def refuse(_requests: Any, context: grpc.ServicerContext) -> None:
             context.abort_with_status(status)

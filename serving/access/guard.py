@@ -10,7 +10,6 @@ from typing import Any, Final
 
 import grpc
 from google.protobuf.message import DecodeError
-from grpc_status import rpc_status
 
 from forecast.errors import InputError, LateError, SurgecastError
 from serving.access.admission import Place
@@ -18,7 +17,7 @@ from serving.access.callers import Caller
 from serving.access.records import Records
 from serving.access.timekeeper import RECEIVE_S, TAKE_S, Clock, Timekeeper
 from serving.call import ASKING
-from serving.errors import to_status
+from serving.errors import to_grpc
 from serving.methods import Method
 
 SLACK_S: Final = 1.0
@@ -99,7 +98,7 @@ class Guard:
                 return reply
             except SurgecastError as error:
                 self.refused(call.path, error)
-                context.abort_with_status(rpc_status.to_status(to_status(error)))
+                context.abort_with_status(to_grpc(error))
             finally:
                 if clock is not None:
                     self.timekeeper.end(clock)
@@ -130,7 +129,7 @@ class Guard:
                     yield from _timed(found, clock, end, call.seconds)
             except SurgecastError as error:
                 self.refused(call.path, error)
-                context.abort_with_status(rpc_status.to_status(to_status(error)))
+                context.abort_with_status(to_grpc(error))
             finally:
                 if clock is not None:
                     self.timekeeper.end(clock)
@@ -158,7 +157,7 @@ class Guard:
                 handler.unary_stream(request, context, send)
             except SurgecastError as error:
                 self.refused(call.path, error)
-                context.abort_with_status(rpc_status.to_status(to_status(error)))
+                context.abort_with_status(to_grpc(error))
             finally:
                 self.timekeeper.end(clock)
 

@@ -11,17 +11,16 @@ from dataclasses import dataclass
 import numpy as np
 from surgecast.v1 import model_pb2
 
-from forecast.errors import InputError, IntegrityError, NotFoundError, PreconditionError, SurgecastError
+from forecast.errors import InputError, IntegrityError, NotFoundError, PreconditionError
 from forecast.home import Home
 from forecast.snapshot.format import Manifest
-from forecast.snapshot.pointer import manifest_of
 from forecast.snapshot.rollback import check_reason
 from serving.answers.paging import next_token, page_start
 from serving.call import Call
 from serving.checks import check_name, check_page_size, parse
 from serving.errors import inside
 from serving.served import seconds
-from serving.store import SnapshotStore
+from serving.store import SnapshotStore, listed
 
 log = logging.getLogger("surgecast.serving")
 
@@ -38,18 +37,18 @@ class ModelAnswers:
         return self._serving().SerializeToString()
 
     def list_models(self, content: bytes, _call: Call) -> bytes:
-        """`ListModels`: a page of the snapshots that lie in the home, the newest first."""
+        """`ListModels`: a page of the home's snapshots and of what serves, the newest first."""
         request = parse(model_pb2.ListModelsRequest, content)
         size = check_page_size(request.page_size)
-        source = self.store.current.source
-        manifests = list_manifests(self.store.home)
+        served = self.store.current
+        manifests = listed(self.store.home, served.snapshot.manifest)
         stamp = hashlib.sha256("\n".join(m.id for m in manifests).encode()).hexdigest()[:16]
         first = page_start(request.page_token, stamp, len(manifests))
         page = manifests[first : first + size]
         return model_pb2.ListModelsResponse(
-            models=[described(manifest, source.snapshot_id) for manifest in page],
+            models=[described(manifest, served.snapshot.manifest.id) for manifest in page],
             next_page_token=next_token(stamp, first + size, len(manifests)),
-            source=source,
+            source=served.source,
         ).SerializeToString()
 
     def reload(self, content: bytes, call: Call) -> bytes:
@@ -97,17 +96,6 @@ def _in_terms_of(request: model_pb2.RollbackRequest, home: Home) -> Iterator[Non
         field = "snapshot_id" if error.field == "snapshot" else inside(error.field, home)
         expected, found = inside(error.expected, home), inside(error.found, home)
         raise type(error)(field, expected=expected, found=found) from error
-
-
-def list_manifests(home: Home) -> list[Manifest]:
-    """The snapshots of a home that can be read, the newest first; a damaged one could not serve."""
-    found = []
-    for folder in home.snapshots_dir.glob("[!.]*"):
-        try:
-            found.append(manifest_of(home, folder.name))
-        except (SurgecastError, OSError) as error:
-            log.debug("not listed: %s", error)
-    return sorted(found, key=lambda manifest: (manifest.created, manifest.id), reverse=True)
 
 
 def described(manifest: Manifest, serving: str) -> model_pb2.PublishedModel:

@@ -62,7 +62,6 @@ class Child:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             pass_fds=(self._file,),
-            env={"GRPC_VERBOSITY": "NONE", **os.environ},  # its lines are no JSON, and any caller causes them
             bufsize=0,
             process_group=0,  # Ctrl-C reaches the supervisor alone, which tells the others
         )

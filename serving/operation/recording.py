@@ -27,6 +27,8 @@ REQUEST_ID: Final = "x-request-id"
 PACKAGE: Final = "/surgecast.v1."
 SLOW_S: Final = 1.0
 """A call that takes longer gets a line in the log; streams do not, for they take as long as their reader."""
+REFUSALS_PER_S: Final = 2
+"""Lines for refusals at the gate, which come by the thousand."""
 _SANE: Final = re.compile(r"[0-9A-Za-z._-]{1,64}")
 _CANCELLED: Final = CODES.index("CANCELLED")
 _UNKNOWN: Final = CODES.index("UNKNOWN")
@@ -47,6 +49,7 @@ class RecordingInterceptor(grpc.ServerInterceptor):  # type: ignore[misc]  # grp
     ) -> None:
         self._tally = tally
         self._budget = budget or LineBudget()
+        self._refusals = LineBudget(REFUSALS_PER_S)
         self._tracing = tracing
         self._methods = {PACKAGE + name: MethodCells.of(name) for name in method_names()}
         self._prefix = os.urandom(5).hex()
@@ -76,10 +79,16 @@ class RecordingInterceptor(grpc.ServerInterceptor):  # type: ignore[misc]  # grp
         return f"{self._prefix}-{next(self._numbers):x}"
 
     def refused(self, path: str, error: SurgecastError) -> None:
-        """Count a call that was not passed on to its method."""
+        """Count a call that was not passed on to its method; some of them get a line in the log."""
         cells = self._methods.get(path)
-        if cells is not None:
-            self._tally.refuse(cells, code_of(error))
+        if cells is None:
+            return
+        code = code_of(error)
+        self._tally.refuse(cells, code)
+        if (left_out := self._refusals.take()) is not None:
+            extra = {"method": cells.name, "code": CODES[code], "unlogged": left_out}
+            more = f" ({left_out} refusals before left out)" if left_out else ""
+            log.info("%s refused, %s: %s%s", cells.name, CODES[code], error, more, extra=extra)
 
     def begin(self, call: _Call, context: grpc.ServicerContext) -> None:
         """A call has got its thread."""

@@ -65,6 +65,7 @@ def test_a_running_server_notices_tokens(published, spawn):
         assert code() is None
         first = bearer(token(published, "first"))
         until(lambda: code() is grpc.StatusCode.UNAUTHENTICATED)
+        until(lambda: any("GetServingModel refused, UNAUTHENTICATED" in line for line in server.lines))
         assert code(first) is None
         second = bearer(token(published, "second"))
         until(lambda: code(second) is None)

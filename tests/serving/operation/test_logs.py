@@ -36,12 +36,15 @@ def test_headers_that_are_no_text_are_not_shown(own_home, publish_to, spawn):
     assert not any("s3cret" in line or "Traceback" in line for line in server.lines)
 
 
-def test_workers_write_nothing_of_handshakes_that_fail(own_home, publish_to, spawn, tmp_path, monkeypatch):
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_nothing_is_written_of_handshakes_that_fail(
+    own_home, publish_to, spawn, tmp_path, monkeypatch, workers
+):
     monkeypatch.delenv("GRPC_VERBOSITY", raising=False)  # which commands that ask set in this process
     publish_to(0)
     cert, key = Authority(tmp_path, "authority").issue("server")
     own_home.settings_file.write_text(f'[serve]\ntls_cert = "{cert}"\ntls_key = "{key}"\n')
-    server = spawn(own_home, "--workers", "2", "--log-format", "json")
+    server = spawn(own_home, "--workers", workers, "--log-format", "json")
     for _ in range(10):
         with socket.create_connection(("127.0.0.1", server.ready["port"]), timeout=10) as stranger:
             stranger.sendall(b"GET / HTTP/1.0\r\n\r\n" * 10)

@@ -1,5 +1,7 @@
 """Calls of administrators: the list of snapshots, looking at once, going back."""
 
+import shutil
+
 import grpc
 import pytest
 from google.rpc import error_details_pb2
@@ -53,6 +55,17 @@ def test_all_snapshots_are_listed_page_by_page(models, own_home, publish_to):
         "INVALID_ARGUMENT",
         "page_token",
     )
+
+
+def test_what_serves_is_listed_though_its_folder_is_gone_or_cannot_be_read(models, own_home):
+    serving = Pointer.read(own_home).snapshot
+    shutil.rmtree(own_home.snapshots_dir)
+    listed = models.ListModels(pb.ListModelsRequest()).models
+    assert [(model.snapshot_id, model.serving) for model in listed] == [(serving, True)]
+    own_home.snapshots_dir.symlink_to(own_home.snapshots_dir)
+    code, field, said = refusal(models.ListModels, pb.ListModelsRequest())
+    assert (code, field) == ("UNAVAILABLE", "snapshots")
+    assert "Too many levels of symbolic links" in said
 
 
 def test_reload_answers_when_the_pointers_snapshot_serves_or_is_refused(models, own_home, publish_to):
