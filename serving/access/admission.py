@@ -83,7 +83,7 @@ class Lane:
 
     gives_way: after a call, rest while others are being refused and no try waits, three times as long as was
     worked at most. The thread that refuses needs the interpreter's lock too; calls would wait for it unseen,
-    before the gate.
+    before the gate. Where there are rests, nobody need wait beside who is worked on.
     """
 
     def __init__(
@@ -92,7 +92,7 @@ class Lane:
         self.name = name
         self.bound = bound
         self.burst = bound if burst is None else burst
-        self._narrow = min(bound, turns + 1)
+        self._narrow = min(bound, turns if gives_way else turns + 1)
         self.pool = ThreadPoolExecutor(self.burst + MOST_IDLE, thread_name_prefix=name)
         self._turns = threading.Semaphore(turns)
         self._n_turns = turns
