@@ -8,7 +8,7 @@ import select
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -108,7 +108,7 @@ def last_line(log: Path) -> str:
 
 @contextmanager
 def _started_on(
-    core: int, command: list[str], words: IO[str] | None, environment: dict[str, str]
+    core: int, command: Sequence[str], words: IO[str] | None, environment: dict[str, str]
 ) -> Iterator[subprocess.Popen[str]]:
     """A process on one core, with pipes for its input and output."""
     with ExitStack() as stack:
@@ -156,11 +156,18 @@ class Generator:
         self._orders.flush()
 
 
+GENERATE: Final = (
+    *(sys.executable, "-c"),
+    "import signal; signal.signal(signal.SIGINT, signal.SIG_DFL);"
+    "from serving.bench.generator import main; main()",
+)
+"""It has nothing to clean up: Ctrl-C ends it without a word, also while it is imported."""
+
+
 @contextmanager
 def generating(core: int) -> Iterator[Generator]:
     """A generator while the context is open."""
-    command = [sys.executable, "-m", "serving.bench.generator"]
-    with _started_on(core, command, None, {**os.environ, "OMP_NUM_THREADS": "1"}) as process:
+    with _started_on(core, GENERATE, None, {**os.environ, "OMP_NUM_THREADS": "1"}) as process:
         if process.stdin is None or process.stdout is None:
             raise TypeError("a process without pipes")
         yield Generator(process.stdin, process.stdout)

@@ -10,7 +10,6 @@ import asyncio
 import json
 import selectors
 import sys
-from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 
@@ -52,8 +51,7 @@ async def _run(load: Load, refusal: str) -> None:
     sys.stdout.flush()
 
 
-async def main() -> None:
-    """Obey the standard input."""
+async def _obey_input() -> None:
     reader = asyncio.StreamReader(limit=1 << 20)
     await asyncio.get_running_loop().connect_read_pipe(
         lambda: asyncio.StreamReaderProtocol(reader), sys.stdin
@@ -61,8 +59,9 @@ async def main() -> None:
     await Generator().obey(reader)
 
 
-if __name__ == "__main__":
+def main() -> None:
+    """Obey the standard input."""
     # `select` waits to the microsecond, where `epoll` rounds up to the next millisecond.
-    runner = asyncio.Runner(loop_factory=lambda: asyncio.SelectorEventLoop(selectors.SelectSelector()))
-    with suppress(KeyboardInterrupt), runner:
-        runner.run(main())
+    loops = asyncio.Runner(loop_factory=lambda: asyncio.SelectorEventLoop(selectors.SelectSelector()))
+    with loops as runner:
+        runner.run(_obey_input())

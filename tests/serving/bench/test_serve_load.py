@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
 import sys
 import threading
@@ -11,14 +12,16 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
+from pathlib import Path
 
 import grpc
 import numpy as np
 import pytest
 from grpc_status import rpc_status
+from waiting import until
 
 from forecast.errors import SurgecastError
-from serving.bench.driver import Generator, generating
+from serving.bench.driver import GENERATE, Generator, generating
 from serving.bench.h2load import framed, parse_report
 from serving.bench.load import Job, read_requests, save_requests
 from serving.bench.overload import recovered
@@ -174,9 +177,15 @@ def test_a_generator_that_breaks_is_not_waited_for(tmp_path):
 
 
 def test_the_generator_ends_with_its_input():
-    command = [sys.executable, "-m", "serving.bench.generator"]
-    done = subprocess.run(command, input="", capture_output=True, text=True, timeout=60, check=True)
+    done = subprocess.run(GENERATE, input="", capture_output=True, text=True, timeout=60, check=True)
     assert (done.stdout, done.stderr) == ("", "")
+
+
+def test_a_generator_that_is_interrupted_while_it_starts_says_nothing():
+    with subprocess.Popen(GENERATE, stdin=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        until(lambda: "numpy" in Path(f"/proc/{process.pid}/maps").read_text())  # in the middle of imports
+        process.send_signal(signal.SIGINT)
+        assert process.communicate(timeout=60) == (None, b"")
 
 
 def test_a_process_is_waited_for_until_it_is_idle():
