@@ -4,9 +4,6 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 EXAMPLES ?= 20000
-# Of pytest: one more than there are cores, for tests wait for the servers that they start. Files are taken as they
-# come, end to end first: by their number of tests, as pytest-xdist would have it, the longest come last.
-WORKERS ?= $(shell $(PYTHON) -c 'import os; print((os.cpu_count() or 1) + 1)')
 # The benchmarks that need no data set of their own.
 NAMES := from importlib.metadata import entry_points as e; \
   print(*sorted({x.name for x in e(group="surgecast.bench")} - {"m5", "freshretail", "peaks", "stockouts", "cold", "weekly"}))
@@ -17,7 +14,7 @@ demo: $(READY)  ## train on real orders and answer a planner's questions over gR
 	$(BIN)/surgecast demo
 
 test: lint  ## everything that must hold before a change goes in
-	OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder
+	OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses auto --dist loadfile
 
 lint: $(READY)  ## format, lint, strict types, direction of imports, the interface and its generated code
 	$(BIN)/ruff format --check .

@@ -46,7 +46,7 @@ def read_export(pieces: Iterator[pb.ExportForecastsResponse]) -> Export:
     joined = io.BufferedReader(_Joined(chain([first], pieces)), 1 << 20)
     with _arrow_errors():
         reader = pa.ipc.open_stream(joined)
-    return Export(facts(first.source), reader.schema, _batches(reader))
+    return Export(facts(first.source), reader.schema, _batches(reader, pieces))
 
 
 def write_export(export: Export, path: Path, on_rows: Callable[[int], None] | None = None) -> Exported:
@@ -112,14 +112,18 @@ class _Joined(io.RawIOBase):
         return size
 
 
-def _batches(reader: pa.RecordBatchReader) -> Iterator[pa.RecordBatch]:
+def _batches(
+    reader: pa.RecordBatchReader, pieces: Iterator[pb.ExportForecastsResponse]
+) -> Iterator[pa.RecordBatch]:
     while True:
         with _arrow_errors():
             try:
                 batch = reader.read_next_batch()
             except StopIteration:
-                return
+                break
         yield batch
+    for _ in pieces:  # to the status: a call that is left before it counts as cancelled
+        pass
 
 
 @contextmanager
