@@ -95,15 +95,13 @@ def manifest_of(home: Home, snapshot: str) -> Manifest:
     return read_manifest(path)
 
 
-def remove_unserved(home: Home, snapshot: str) -> bool:
-    """Remove a snapshot unless the pointer names it; whether it is gone. Somebody may go back to it at this
-    moment: whoever moves the pointer holds this lock."""
+def remove_unserved(home: Home, snapshot: str) -> None:
+    """Remove a snapshot unless the pointer names it. Somebody may go back to it at this moment: whoever moves
+    the pointer holds this lock."""
     with locked(home.root):
         pointer = readable_pointer(home)
-        if pointer is not None and snapshot in (pointer.snapshot, pointer.previous):
-            return False
-        remove(home.snapshots_dir / snapshot)
-    return True
+        if pointer is None or snapshot not in (pointer.snapshot, pointer.previous):
+            remove(home.snapshots_dir / snapshot)
 
 
 def readable_pointer(home: Home) -> Pointer | None:

@@ -86,11 +86,17 @@ def revoke(name: NameArgument, home: HomeOption = DEFAULT_HOME) -> None:
     """Take a token away: a running server refuses it within a second."""
     from forecast.cli.output import say
     from serving.access.audit import Audit
-    from serving.access.tokens import revoke_token
+    from serving.access.tokens import read_tokens, revoke_token
 
-    token = revoke_token(Home(home), name)
-    Audit(Home(home)).append(_command("tokens revoke", {"id": token.id, "name": name, "role": token.role}))
+    place = Home(home)
+    token = revoke_token(place, name)
+    Audit(place).append(_command("tokens revoke", {"id": token.id, "name": name, "role": token.role}))
     say(f"revoked {name}")
+    if not read_tokens(place):
+        say(
+            "it was the last: nobody may ask until `surgecast tokens add` makes one; a server that starts"
+            f" without {place.tokens_file} asks for none"
+        )
 
 
 def _end(text: str) -> datetime | None:

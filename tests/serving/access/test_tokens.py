@@ -50,11 +50,12 @@ def test_tokens_are_listed_and_revoked(own_home):
     ]
     assert rows[1]["expires"] == "never"
     assert first not in run(own_home, "list").stdout
-    run(own_home, "revoke", "a")
+    assert "the last" not in run(own_home, "revoke", "a").stderr
     with pytest.raises(AccessError, match="not"):
         find(own_home, f"Bearer {first}")
     with pytest.raises(NotFoundError, match="expected one of b, found 'a'"):
         run(own_home, "revoke", "a")
+    assert "the last: nobody may ask until" in run(own_home, "revoke", "b").stderr
 
 
 @pytest.mark.parametrize(
