@@ -97,9 +97,10 @@ def _loss_of(b: int, forecast: Distribution, targets: Targets) -> Tensor:
     """The loss of one window alone."""
     one = slice(b, b + 1)
     stock = targets.stocked_out_BOH
-    return forecast_loss(
+    total, count = forecast_loss(
         Distribution(*(part[one] for part in forecast)),
         targets.demand_BOH[one],
         targets.counted_BOH[one],
         None if stock is None else stock[one],
     )
+    return total / count.clamp(min=1)
