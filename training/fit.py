@@ -30,6 +30,7 @@ from forecast.model.forecaster import choose_device
 from forecast.model.schema import FeatureSchema
 from forecast.model.sharded import count_devices
 from forecast.model.tensors import build_tensors
+from training.budget import Budget
 from training.config import TrainingConfig
 from training.curriculum import plan, recent_origins
 from training.distributed import fit_in_processes
@@ -37,7 +38,7 @@ from training.feed import OriginFeed
 from training.handover import Job
 from training.memory import named_where_full
 from training.module import SurgeModule, use_bf16
-from training.prequential import Budget, Prequential
+from training.prequential import Prequential
 from training.records import EpochRecord
 from training.team import Team
 from training.trainer import make_trainer
@@ -108,7 +109,7 @@ def train_together(
         torch.manual_seed(team.seed(training.seed))
     stages = plan(panel.n_periods, model, training) if warm is None else warm.stages(panel, model, training)
     feed = OriginFeed(tensors, model, training, stages[0].limit, team)
-    module = SurgeModule(network, tensors, training, lambda: budget.fraction)
+    module = SurgeModule(network, tensors, training, lambda: budget.fraction, in_lanes=team.alone)
     walk = Prequential(
         panel=panel,
         tensors=tensors,

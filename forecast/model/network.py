@@ -64,7 +64,7 @@ class CausalBlock(nn.Module):
         super().__init__()
         self.dilation = dilation
         self.norm = nn.LayerNorm(channels)
-        self.conv = nn.Conv1d(channels, channels, TAPS, dilation=dilation)
+        self.mix = nn.Linear(TAPS * channels, channels)
 
     def forward(self, x_BWC: Tensor) -> Tensor:
         """Each patch sees itself and the patches before it."""
@@ -80,8 +80,7 @@ class CausalBlock(nn.Module):
 
     def _mix(self, taps: list[Tensor]) -> Tensor:
         """The convolution as one product: channels stay the last dimension, which all else works along."""
-        weight = self.conv.weight.transpose(1, 2).flatten(1)
-        return F.silu(F.linear(torch.cat(taps, dim=2), weight, self.conv.bias))
+        return F.silu(self.mix(torch.cat(taps, dim=2)))
 
 
 class SurgeNet(nn.Module):
@@ -199,7 +198,7 @@ class SurgeNet(nn.Module):
         return x_BWC[:, -n_origins:]
 
     def _origin(self, windows: Windows, context_BOC: Tensor) -> Tensor:
-        static = [self._embed(e, windows.codes_BN[:, n]) for n, e in enumerate(self.embeddings)]
+        static = [table(windows.codes_BN[:, n]) for n, table in enumerate(self.embeddings)]
         if windows.price_level_BA.shape[1]:
             static.append(windows.price_level_BA)
         n_origins = context_BOC.shape[1]
@@ -217,16 +216,6 @@ class SurgeNet(nn.Module):
         ]
         projected: Tensor = self.origin_in(torch.cat(parts, dim=2))
         return projected
-
-    def _embed(self, table: nn.Module, codes_B: Tensor) -> Tensor:
-        """Embeddings; in training some labels are hidden, so that the row of the unknown label learns the
-        average."""
-        if self.training:
-            codes_B = codes_B * (
-                torch.rand(codes_B.shape, device=codes_B.device) >= self.config.label_dropout
-            )
-        embedded: Tensor = table(codes_B)
-        return embedded
 
     def _first_layer(self, windows: Windows, known: Known, origin_BOX: Tensor, ahead: slice) -> Tensor:
         p, n, n_origins = self.config.patch, ahead.stop - ahead.start, origin_BOX.shape[1]
