@@ -6,7 +6,6 @@ Letters: S series, N past origins, O origins of a stage, H horizon, Q levels.
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable, Iterator
 from typing import Any, cast
@@ -22,6 +21,7 @@ from forecast.model.coupling import probability_integral_transform
 from forecast.model.ensemble import Ensemble
 from forecast.model.forecaster import score
 from forecast.model.tensors import PanelTensors
+from training.budget import Best, Budget, Patience
 from training.config import TrainingConfig
 from training.curriculum import Stage
 from training.divergence import LastGood, first_bad
@@ -35,75 +35,6 @@ from training.usage import Usage
 Floats = NDArray[np.float32]
 SPARE = 1.25
 """Times what the last origins are expected to take, by those of a stage, that is kept of the minutes."""
-GAIN = 0.001
-"""Share by which validation must improve to count."""
-
-
-class Budget:
-    """Steps or minutes, whichever is nearer its end.
-
-    spent: seconds that have gone by already. Several processes go by the leader's clock, once a step.
-    """
-
-    def __init__(self, training: TrainingConfig, team: Team | None = None, *, spent: float = 0.0) -> None:
-        self.total_steps = training.steps
-        self._limit = None if training.minutes is None else training.minutes * 60
-        self._seconds = self._limit
-        self._start = time.monotonic() - spent
-        self._team = team or Team()
-        self._agreed = 0.0
-        self.step = 0
-
-    def tick(self) -> None:
-        """Count a step."""
-        self.step += 1
-        if self._seconds is not None and not self._team.alone:
-            self._agreed = self._team.decide(self.seconds)
-
-    @property
-    def seconds(self) -> float:
-        """Since the start."""
-        return time.monotonic() - self._start
-
-    @property
-    def fraction(self) -> float:
-        """Spent, 0..1."""
-        by_steps = self.step / self.total_steps
-        by_time = 0.0 if self._seconds is None else self._elapsed / self._seconds
-        return min(max(by_steps, by_time), 1.0)
-
-    def shorten(self, share: float) -> None:
-        """Plan the rest as if what is spent by now were `share` of the whole."""
-        self.total_steps = min(self.total_steps, max(round(self.step / share), self.step + 1))
-        if self._seconds is not None:
-            self._seconds = min(self._seconds, self._elapsed / share)
-
-    def keep(self, seconds: float) -> None:
-        """End so much before the minutes do."""
-        if self._seconds is not None and self._limit is not None:
-            self._seconds = min(self._seconds, max(self._limit - seconds, 1e-3))
-
-    @property
-    def _elapsed(self) -> float:
-        """Seconds that all processes agree on."""
-        return self.seconds if self._team.alone else self._agreed
-
-
-class Patience:
-    """Tells when validation has not improved by `GAIN` for so many times."""
-
-    def __init__(self, times: int) -> None:
-        self._times = times
-        self._best = math.inf
-        self._stale = 0
-
-    def lost(self, wql: float) -> bool:
-        """Take the next result. It is held against the last gain that counted, so that small ones add up."""
-        if wql < self._best * (1 - GAIN):
-            self._best, self._stale = wql, 0
-        else:
-            self._stale += 1
-        return self._stale >= self._times
 
 
 class Prequential(lightning.Callback):
@@ -146,7 +77,7 @@ class Prequential(lightning.Callback):
         self._losses: list[torch.Tensor] = []
         self._since = time.monotonic()
         self._usage = Usage()
-        self._patience = Patience(training.patience)
+        self._patience, self._best = Patience(training.patience), Best()
         sample = self._rng.permutation(panel.n_series)[: training.validation_series]
         shared = np.sort(sample)[self._team.rank :: self._team.size]
         self._sample = torch.from_numpy(shared).to(tensors.device)
@@ -190,10 +121,7 @@ class Prequential(lightning.Callback):
                 trainer.should_stop = True
                 return
             self._last_good.keep(module)
-            stop_early = self._report(module, stage)
-            if stop_early and not over:
-                self._budget.shorten(stage.share)
-                over = True
+            over = self._report(module, stage, over=over) or over
         if not over:
             return
         if stage.origins:
@@ -227,7 +155,7 @@ class Prequential(lightning.Callback):
             raise SurgecastError(message)
         return f"{message}; training stopped with the weights of step {step - n}"
 
-    def _report(self, module: SurgeModule, stage: Stage) -> bool:
+    def _report(self, module: SurgeModule, stage: Stage, *, over: bool) -> bool:
         """Report the epoch; true when the first stage has stopped gaining."""
         loss = self._team.mean(float(torch.stack(self._losses).mean()))
         model = module.network.config
@@ -256,7 +184,20 @@ class Prequential(lightning.Callback):
             )
         self._losses.clear()
         self._since = time.monotonic()
-        return stage.name == "stage 1" and bool(self._team.decide(self._patience.lost(validation["wql"])))
+        return stage.name == "stage 1" and self._judge(module, stage, validation["wql"], over=over)
+
+    def _judge(self, module: SurgeModule, stage: Stage, wql: float, *, over: bool) -> bool:
+        """Whether the first stage, by its validation, has nothing left to gain. It ends with its best weights
+        and leaves the later stages, in their shares, as much as it took to them: what a network unlearns by
+        learning a short history by heart, it would unlearn again."""
+        worse = bool(self._team.decide(self._best.saw(wql, module, self._budget.mark)))
+        lost = bool(self._team.decide(self._patience.lost(wql)))
+        if worse and (lost or over):
+            self._best.restore(module)
+            self._budget.shorten(stage.share, self._best.mark)
+        elif lost and not over:
+            self._budget.shorten(stage.share)
+        return lost
 
     def _forecasts(
         self, module: SurgeModule, origins: tuple[int, ...], series_S: torch.Tensor

@@ -173,6 +173,8 @@ def _other_features(old: FeatureSchema, new: FeatureSchema, panel: Panel) -> str
             abs(found.center - was.center) > FAR * was.spread or found.spread > FAR * was.spread
         ):
             changed.append(f"{name} is about {found.center:.4g}, was about {was.center:.4g}")
+    if old.seasonal != new.seasonal:
+        changed.append(f"the time of the year is {'new' if new.seasonal else 'gone'}")
     columns = (*panel.statics, "item", "location", "platform")
     learned = [static.name for static in old.statics]
     changed += [f"{s.name} is new" for s in new.statics if s.name not in learned]

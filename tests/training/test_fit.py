@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 
+import training.budget
 import training.fit
 import training.prequential
 from forecast.demand.panel import Panel
@@ -24,12 +25,12 @@ from forecast.model.ensemble import Ensemble
 from forecast.model.forecaster import Forecaster, Scores, score
 from forecast.model.schema import FeatureSchema
 from forecast.model.tensors import build_tensors
+from training.budget import Best, Budget, Mark, Patience
 from training.config import TrainingConfig
 from training.curriculum import RECENT, plan, recent_origins
 from training.feed import OriginFeed
 from training.fit import fit
 from training.module import SurgeModule
-from training.prequential import Budget, Patience
 from training.records import EpochRecord
 
 HORIZON = 14
@@ -122,6 +123,46 @@ def test_small_gains_add_up_and_none_end_patience() -> None:
     assert [patience.lost(0.49) for _ in range(5)] == [False, False, False, True, True]
 
 
+def test_a_first_stage_that_unlearns_ends_with_its_best_weights() -> None:
+    """Pure noise of few series, which a network soon knows by heart."""
+    noise = simulate(SimulationConfig(n_series=8, n_periods=130, horizon=20, n_locations=2)).panel
+    demand = np.random.default_rng(0).poisson(3, noise.demand_ST.shape).astype(np.float32)
+    noise = dataclasses.replace(noise, demand_ST=demand, stocked_out_ST=None).until(110)
+    settings = dataclasses.replace(TRAINING, steps=1500, epoch_steps=10, patience=6)
+    records: list[EpochRecord] = []
+    model = ModelConfig(period="day", horizon=7, origins=8, channels=16, hidden=32)
+    bundle = fit(noise, model=model, training=settings, on_epoch=records.append)
+    first = [r for r in records if r.stage == "stage 1"]
+    best = min(first, key=lambda r: r.validation["wql"])
+    assert first[-1].validation["wql"] > 1.001 * best.validation["wql"], (
+        "the test needs a stage that unlearns"
+    )
+    assert bundle.facts["stage 1_wql"] == pytest.approx(best.validation["wql"], rel=1e-5)
+    # The rest is planned by what the best took, of which the stage has two fifths.
+    left = int(bundle.facts["steps"]) - first[-1].step
+    assert left == pytest.approx(1.5 * best.step, abs=3)
+
+
+def test_what_was_spent_in_vain_counts_for_nothing() -> None:
+    budget = Budget(dataclasses.replace(TRAINING, steps=1000))
+    for _ in range(110):
+        budget.tick()
+    budget.shorten(0.4, Mark(30, 0.0))
+    assert budget.fraction == pytest.approx(0.4)
+    assert budget.total_steps - budget.step == 45
+    budget.shorten(0.5)
+    assert budget.total_steps - budget.step == 30
+
+
+def test_the_best_weights_come_back() -> None:
+    module, best = torch.nn.Linear(1, 1, bias=False), Best()
+    for step, (weight, wql, worse) in enumerate([(1.0, 0.6, False), (2.0, 0.5, False), (3.0, 0.7, True)]):
+        torch.nn.init.constant_(module.weight, weight)
+        assert best.saw(wql, module, Mark(step, 0.0)) is worse
+    best.restore(module)
+    assert (float(module.weight.detach()), best.mark.step) == (2.0, 1)
+
+
 def test_steps_are_never_more_than_asked_for(panel: Panel) -> None:
     bundle = fit(panel.until(400), model=MODEL, training=dataclasses.replace(TRAINING, steps=2))
     assert bundle.facts["steps"] == 2
@@ -180,6 +221,7 @@ def test_the_forecasts_that_set_the_level_fit_into_the_minutes(
             return super().training_step(*arguments)
 
     monkeypatch.setattr(training.prequential, "time", clock)
+    monkeypatch.setattr(training.budget, "time", clock)
     monkeypatch.setattr(training.prequential, "score", slow_score)
     monkeypatch.setattr(training.fit, "SurgeModule", Slow)
     hurried = dataclasses.replace(
