@@ -16,13 +16,13 @@ from forecast.demand.panel import STEP, Period
 Floats = NDArray[np.float32]
 
 
-def calendar_features(period: Period, start: np.datetime64, n: int) -> Floats:
+def calendar_features(period: Period, start: np.datetime64, n: int, *, seasonal: bool = True) -> Floats:
     """(n, F): one-hot hour and weekday, Fourier waves of the month and the year, by what the period can
-    show."""
+    show; the waves of the year are 0 unless `seasonal`."""
     times = start + np.arange(n) * STEP[period]
     days = times.astype("datetime64[D]")
     day_of_year = (days - days.astype("datetime64[Y]")).astype(float) / 365.25
-    columns = [_waves(day_of_year, 4 if period != "week" else 6)]
+    columns = [_waves(day_of_year, 4 if period != "week" else 6) * seasonal]
     if period != "week":
         weekday = (days.astype(int) + 3) % 7
         columns.append(np.eye(7)[weekday])

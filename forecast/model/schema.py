@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from forecast.demand.panel import Panel
 from forecast.errors import InputError
+from forecast.model.config import YEAR
 
 Floats = NDArray[np.float32]
 Floats64 = NDArray[np.float64]
@@ -41,13 +42,18 @@ class StaticFeature:
 
 @dataclass(frozen=True, kw_only=True)
 class FeatureSchema:
-    """The features of a model in their order; `fit` learns it from the training panel."""
+    """The features of a model in their order; `fit` learns it from the training panel.
+
+    seasonal: whether the calendar tells the time of the year. A history that ends before it has come back to
+        the season ahead would teach of that time no more than which day it was.
+    """
 
     horizon: int
     known: tuple[KnownFeature, ...]
     statics: tuple[StaticFeature, ...]
     events: tuple[str, ...]
     integer: bool
+    seasonal: bool = True
 
     @classmethod
     def fit(cls, panel: Panel, horizon: int) -> Self:
@@ -66,7 +72,14 @@ class FeatureSchema:
         sample = sample[np.isfinite(sample)]
         integer = bool((sample == np.round(sample)).all())
         events = seen_events(panel)
-        return cls(horizon=horizon, known=known, statics=tuple(statics), events=events, integer=integer)
+        return cls(
+            horizon=horizon,
+            known=known,
+            statics=tuple(statics),
+            events=events,
+            integer=integer,
+            seasonal=panel.n_periods >= YEAR[panel.period] + horizon,
+        )
 
     def check(self, panel: Panel, horizon: int) -> None:
         """Raise InputError where a known feature of training is not there, or not for the horizon."""
@@ -146,6 +159,7 @@ class FeatureSchema:
             statics=tuple(StaticFeature(name=s["name"], labels=tuple(s["labels"])) for s in data["statics"]),
             events=tuple(data["events"]),
             integer=data["integer"],
+            seasonal=data["seasonal"],
         )
 
 

@@ -172,7 +172,9 @@ def shared_tensors(
         past=_no_past(n_periods),
         analog_back=int(np.where(analog >= 0, np.arange(n_calendar) - analog, 0).max(initial=0)),
         known_SPF=torch.empty(0, n_periods, len(schema.known), dtype=torch.float16),
-        calendar_LC=_tensor(calendar_features(panel.period, panel.start, n_calendar)),
+        calendar_LC=_tensor(
+            calendar_features(panel.period, panel.start, n_calendar, seasonal=schema.seasonal)
+        ),
         events_GLE=_tensor(events),
         analog_GL=_tensor(analog),
         lift_UT=_tensor(lift_UT),

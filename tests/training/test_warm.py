@@ -182,12 +182,15 @@ def test_a_bundle_that_does_not_fit_is_refused_by_name(panel: Panel, start: Bund
     n = panel.demand_ST.shape[1] + 60
     warmth = np.random.default_rng(0).normal(20, 5, (48, n)).astype(np.float32)
     gone = dataclasses.replace(past, known={k: v for k, v in past.known.items() if k != "price"})
+    schema = dataclasses.replace(start.schema, seasonal=False)
+    unseasonal = dataclasses.replace(start, schema=schema)
     found = {
         "warmth is new": why_not(start, with_known(past, warmth=warmth), MODEL),
         "price is gone": why_not(start, gone, MODEL),
         "horizon is 21, was 14": why_not(start, past, dataclasses.replace(MODEL, horizon=21)),
         "hidden is 32, was 24": why_not(start, past, dataclasses.replace(MODEL, hidden=32)),
         "too many new series: 100% of 48": why_not(start, renamed(past), MODEL),
+        "the time of the year is new": why_not(unseasonal, past, MODEL),
         "after the cutoff": why_not(start, panel.until(ORIGIN - 1), MODEL),
     }
     assert {expected: text for expected, text in found.items() if expected not in text} == {}

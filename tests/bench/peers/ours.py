@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
+from forecast.demand.panel import Panel
 from forecast.errors import UsageError
 from forecast.forecasts import Forecasts
 from forecast.model.bundle import Bundle
@@ -20,6 +21,7 @@ from tests.bench.peers.saved import ROOT, code_hash
 from tests.bench.peers.task import Task
 from training.bench.fitting import fit_and_forecast
 from training.config import TrainingConfig
+from training.features import given_stock
 
 NAME = "surgecast"
 
@@ -33,14 +35,13 @@ class Trained:
     def identity(self, task: Task) -> object:
         """What the forecasts depend on beside the panel: settings and code."""
         files = [path for room in ("forecast/model", "training") for path in (ROOT / room).glob("*.py")]
-        return [asdict(self.training), code_hash(files)]
+        return [asdict(self.training), code_hash([*files, Path(__file__)])]
 
     def __call__(self, task: Task) -> tuple[Forecasts, dict[str, float]]:
         """Fit and forecast."""
         title = f"{NAME} at {task.cutoff}"
-        return fit_and_forecast(
-            task.panel, task.horizon, self.training, title=title, started=time.monotonic()
-        )
+        panel = _panel(task)
+        return fit_and_forecast(panel, task.horizon, self.training, title=title, started=time.monotonic())
 
 
 class Loaded:
@@ -51,12 +52,13 @@ class Loaded:
 
     def identity(self, task: Task) -> object:
         """The bundle's id, which hashes its content, and the code that reads it."""
-        return [self._choose(task).bundle_id, code_hash((ROOT / "forecast/model").glob("*.py"))]
+        files = [*(ROOT / "forecast/model").glob("*.py"), Path(__file__)]
+        return [self._choose(task).bundle_id, code_hash(files)]
 
     def __call__(self, task: Task) -> tuple[Forecasts, dict[str, float]]:
         """Forecast."""
         bundle = self._choose(task)
-        return Forecaster(bundle)(task.panel, task.horizon), {"steps": float(bundle.facts["steps"])}
+        return Forecaster(bundle)(_panel(task), task.horizon), {"steps": float(bundle.facts["steps"])}
 
     def _choose(self, task: Task) -> Bundle:
         origins = [np.datetime64(str(bundle.facts["origin"]), "s") for bundle in self._bundles]
@@ -65,3 +67,9 @@ class Loaded:
             expected = f"a bundle trained up to {task.panel.origin} or less (cutoff {task.cutoff})"
             raise UsageError(f"ours: expected {expected}, found {', '.join(map(str, origins))}")
         return self._bundles[max(fitting, key=lambda i: origins[i])]
+
+
+def _panel(task: Task) -> Panel:
+    """Where stock is recorded the days in stock are scored, so that it is those that are asked for."""
+    panel = task.panel
+    return panel if panel.stocked_out_ST is None else given_stock(panel, task.horizon)

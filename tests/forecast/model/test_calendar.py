@@ -2,8 +2,13 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 
+from forecast.demand.simulate import SimulationConfig, simulate
 from forecast.model.calendar import Moved, analog_periods, calendar_features
+from forecast.model.config import ModelConfig
+from forecast.model.schema import FeatureSchema
+from forecast.model.tensors import build_tensors
 
 
 def grid(n: int, *days: int) -> np.ndarray:
@@ -51,3 +56,22 @@ def test_a_moved_event_keeps_the_one_before_it(by: int) -> None:
     assert found[764 + by - 2] == 398
     assert found[784] == 420
     assert found[410] == 46
+
+
+def test_a_calendar_without_seasons_tells_weekdays_and_the_place_in_the_month() -> None:
+    start = np.datetime64("2024-01-01", "s")
+    told, silent = (calendar_features("day", start, 40, seasonal=seasonal) for seasonal in (True, False))
+    assert not silent[:, :8].any()
+    np.testing.assert_array_equal(silent[:, 8:], told[:, 8:])
+    assert not calendar_features("week", start, 40, seasonal=False).any()
+
+
+@pytest.mark.parametrize(("n_periods", "seasonal"), [(364 + 13, False), (364 + 14, True)])
+def test_the_season_is_told_once_the_one_ahead_was_seen(n_periods: int, seasonal: bool) -> None:
+    panel = simulate(SimulationConfig(n_series=6, n_periods=420, horizon=20)).panel.until(n_periods)
+    schema = FeatureSchema.fit(panel, 14)
+    assert schema.seasonal is seasonal
+    assert FeatureSchema.from_dict(schema.to_dict()) == schema
+    model = ModelConfig(period="day", horizon=14, channels=8, hidden=16)
+    tensors = build_tensors(panel, model, schema, torch.device("cpu"), horizon=0)
+    assert bool(tensors.calendar_LC[:, :8].any()) is seasonal
