@@ -18,7 +18,7 @@ Floats = NDArray[np.float32]
 
 def calendar_features(period: Period, start: np.datetime64, n: int, *, seasonal: bool = True) -> Floats:
     """(n, F): one-hot hour and weekday, Fourier waves of the month and the year, by what the period can
-    show; the waves of the year are 0 unless `seasonal`."""
+    show; the waves are 0 unless `seasonal`."""
     times = start + np.arange(n) * STEP[period]
     days = times.astype("datetime64[D]")
     day_of_year = (days - days.astype("datetime64[Y]")).astype(float) / 365.25
@@ -27,7 +27,7 @@ def calendar_features(period: Period, start: np.datetime64, n: int, *, seasonal:
         weekday = (days.astype(int) + 3) % 7
         columns.append(np.eye(7)[weekday])
         day_of_month = (days - days.astype("datetime64[M]")).astype(float) / 31
-        columns.append(_waves(day_of_month, 3))
+        columns.append(_waves(day_of_month, 3) * seasonal)
     if period == "hour":
         hour = (times - days).astype("timedelta64[h]").astype(int)
         columns.append(np.eye(24)[hour])

@@ -44,8 +44,9 @@ class StaticFeature:
 class FeatureSchema:
     """The features of a model in their order; `fit` learns it from the training panel.
 
-    seasonal: whether the calendar tells the time of the year. A history that ends before it has come back to
-        the season ahead would teach of that time no more than which day it was.
+    seasonal: whether the calendar tells the time of the year and the place in the month. A history that ends
+        before it has come back to the season ahead would teach of them no more than which day it was, and
+        what all series did that day by chance.
     """
 
     horizon: int
