@@ -1,5 +1,5 @@
 """Lanes: on a CPU the windows of a step are cut into two parts, each worked on by a thread with half of the
-cores; by one thread after the other where torch may use no more.
+cores.
 
 One thread does a part while another does the other, which is sooner done than both parts one after the other
 by all cores: most operations of a step are too small to share. A batch is cut in the same way on any number
@@ -66,8 +66,8 @@ class Lanes:
         """
         if self._pool is None:
             threads = torch.get_num_threads()
-            n = min(LANES, threads)
-            self._pool = ThreadPoolExecutor(n, "lane", torch.set_num_threads, (threads // n,))
+            share = max(threads // LANES, 1)
+            self._pool = ThreadPoolExecutor(LANES, "lane", torch.set_num_threads, (share,))
         futures = [self._pool.submit(_gradients, loss_of, part, parameters) for part in parts]
         found = [future.result() for future in futures]
         count = torch.stack([part.pairs for part in found]).sum().clamp(min=1)
