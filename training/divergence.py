@@ -97,10 +97,9 @@ def _loss_of(b: int, forecast: Distribution, targets: Targets) -> Tensor:
     """The loss of one window alone."""
     one = slice(b, b + 1)
     stock = targets.stocked_out_BOH
-    total, count = forecast_loss(
+    return forecast_loss(
         Distribution(*(part[one] for part in forecast)),
         targets.demand_BOH[one],
         targets.counted_BOH[one],
         None if stock is None else stock[one],
     )
-    return total / count.clamp(min=1)

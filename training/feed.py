@@ -22,15 +22,13 @@ from training.team import Team
 class Draw(NamedTuple):
     """One batch: window b is of series `series_B[b]`, its last origin has observed `end_B[b]` periods; truth
     from `limit` on is hidden; the steps `ahead` of every origin are trained. `hidden_B` says what a window
-    acts as if it had no history (`forecast.model.groups`), 0 for nothing; None where none does. `seed` is of
-    the random numbers that the step itself draws."""
+    acts as if it had no history (`forecast.model.groups`), 0 for nothing; None where none does."""
 
     series_B: Tensor
     end_B: Tensor
     limit: int
     ahead: slice
     hidden_B: Tensor | None
-    seed: int
 
 
 class OriginFeed(IterableDataset[Draw]):
@@ -79,9 +77,7 @@ class OriginFeed(IterableDataset[Draw]):
         newest = max(self.limit - self._patch, 1)
         span = max(newest - min(self._oldest, newest // 2), 1)
         age_B = torch.empty(n, device=device).exponential_(1 / self._mean_age, generator=generator)
-        end_B, steps, hidden_B = newest - age_B.long() % span, self._steps(), self._hidden()
-        seed = self._team.seed(int(self._rng.integers(2**62)))
-        return Draw(series_B, end_B, self.limit, steps, hidden_B, seed)
+        return Draw(series_B, newest - age_B.long() % span, self.limit, self._steps(), self._hidden())
 
     def _hidden(self) -> Tensor | None:
         """What windows hide, spread over the batch: half are of new items, a quarter of known items new at a

@@ -109,7 +109,7 @@ def train_together(
         torch.manual_seed(team.seed(training.seed))
     stages = plan(panel.n_periods, model, training) if warm is None else warm.stages(panel, model, training)
     feed = OriginFeed(tensors, model, training, stages[0].limit, team)
-    module = SurgeModule(network, tensors, training, lambda: budget.fraction, in_lanes=team.alone)
+    module = SurgeModule(network, tensors, training, lambda: budget.fraction)
     walk = Prequential(
         panel=panel,
         tensors=tensors,

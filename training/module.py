@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from functools import partial
 from typing import Any
 
 import lightning
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.optim.swa_utils import AveragedModel
 
 from forecast.model.ensemble import Ensemble
@@ -19,7 +18,6 @@ from forecast.model.tensors import PanelTensors
 from forecast.model.windows import gather_examples
 from training.config import Precision, TrainingConfig
 from training.feed import Draw
-from training.lanes import Lanes, cut
 from training.optimizer import MixedOptimizer
 
 
@@ -32,13 +30,7 @@ class SurgeModule(lightning.LightningModule):
     """
 
     def __init__(
-        self,
-        network: Ensemble,
-        tensors: PanelTensors,
-        config: TrainingConfig,
-        progress: Callable[[], float],
-        *,
-        in_lanes: bool = True,
+        self, network: Ensemble, tensors: PanelTensors, config: TrainingConfig, progress: Callable[[], float]
     ) -> None:
         super().__init__()
         self.network = network
@@ -48,28 +40,17 @@ class SurgeModule(lightning.LightningModule):
         self._config = config
         self._progress = progress
         self._bf16 = use_bf16(config.precision, tensors.device)
-        self._in_lanes, self._lanes = in_lanes and tensors.device.type == "cpu", Lanes()
 
     def training_step(self, draw: Draw, batch_idx: int) -> Tensor:
         """Loss of one draw for the member whose turn it is; the others have no gradient and stay."""
         config = self.network.config
-        member = self.network.members[batch_idx % config.members]
-        parts = cut(draw, config.origins) if self._in_lanes else [draw]
-        if len(parts) > 1:
-            return self._lanes.loss(parts, partial(self._loss, member), list(member.parameters()))
-        total, count = self._loss(member, draw)
-        return total / count.clamp(min=1)
-
-    def _loss(self, member: nn.Module, draw: Draw) -> tuple[Tensor, Tensor]:
-        """Sum of a draw's loss, and of how many pairs."""
-        config = self.network.config
-        random = torch.Generator(self._tensors.device).manual_seed(draw.seed)
         windows, targets = gather_examples(
-            self._tensors, draw.series_B, draw.end_B, draw.hidden_B, config, draw.limit, draw.ahead, random
+            self._tensors, draw.series_B, draw.end_B, draw.hidden_B, config, draw.limit, draw.ahead
         )
+        member = self.network.members[batch_idx % config.members]
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self._bf16):
             forecast = member(self._tensors, windows, config.origins, draw.ahead)
-        return forecast_loss(forecast, *targets, random)
+        return forecast_loss(forecast, *targets)
 
     def configure_optimizers(self) -> Any:
         """Muon and AdamW, their rate set by the progress of the budget."""

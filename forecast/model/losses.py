@@ -15,15 +15,9 @@ from forecast.quantiles import LEVELS
 
 
 def forecast_loss(
-    forecast: Distribution,
-    demand_BOH: Tensor,
-    counted_BOH: Tensor,
-    stocked_out_BOH: Tensor | None,
-    random: torch.Generator | None = None,
-) -> tuple[Tensor, Tensor]:
-    """Sum of the loss over the counted (origin, step) pairs, and their number; two scalars.
-
-    random: draws what sold-out periods would have sold; torch's own generator when None.
+    forecast: Distribution, demand_BOH: Tensor, counted_BOH: Tensor, stocked_out_BOH: Tensor | None
+) -> Tensor:
+    """Mean loss over the counted (origin, step) pairs, a scalar.
 
     Quantiles: pinball in units over the root of the scale, so that neither fast nor slow series rule.
     Mean: Tweedie deviance of power 1.5 (Jorgensen 1987), y mu^-0.5 + mu^0.5 up to terms without mu.
@@ -34,7 +28,7 @@ def forecast_loss(
     drawn_BOH = expected_BOH = demand_BOH
     if stocked_out_BOH is not None:
         drawn_BOH, expected_BOH = complete(
-            forecast.quantiles_BOHQ.detach(), demand_BOH, counted_BOH, stocked_out_BOH, random
+            forecast.quantiles_BOHQ.detach(), demand_BOH, counted_BOH, stocked_out_BOH
         )
     error_BOHQ = drawn_BOH[..., None] - forecast.quantiles_BOHQ
     level_Q = torch.tensor(LEVELS, device=demand_BOH.device)
@@ -43,4 +37,4 @@ def forecast_loss(
     deviance_BOH = expected_BOH / root_BOH + root_BOH
     pinball_BOH = (level_Q * torch.relu(error_BOHQ) + (1 - level_Q) * over_BOHQ).mean(-1) / norm_BO1
     loss_BOH = 4 * pinball_BOH + 0.5 * deviance_BOH
-    return (loss_BOH * counted_BOH).sum(), counted_BOH.sum()
+    return (loss_BOH * counted_BOH).sum() / counted_BOH.sum().clamp(min=1)

@@ -198,7 +198,7 @@ class SurgeNet(nn.Module):
         return x_BWC[:, -n_origins:]
 
     def _origin(self, windows: Windows, context_BOC: Tensor) -> Tensor:
-        static = [table(windows.codes_BN[:, n]) for n, table in enumerate(self.embeddings)]
+        static = [self._embed(e, windows.codes_BN[:, n]) for n, e in enumerate(self.embeddings)]
         if windows.price_level_BA.shape[1]:
             static.append(windows.price_level_BA)
         n_origins = context_BOC.shape[1]
@@ -216,6 +216,16 @@ class SurgeNet(nn.Module):
         ]
         projected: Tensor = self.origin_in(torch.cat(parts, dim=2))
         return projected
+
+    def _embed(self, table: nn.Module, codes_B: Tensor) -> Tensor:
+        """Embeddings; in training some labels are hidden, so that the row of the unknown label learns the
+        average."""
+        if self.training:
+            codes_B = codes_B * (
+                torch.rand(codes_B.shape, device=codes_B.device) >= self.config.label_dropout
+            )
+        embedded: Tensor = table(codes_B)
+        return embedded
 
     def _first_layer(self, windows: Windows, known: Known, origin_BOX: Tensor, ahead: slice) -> Tensor:
         p, n, n_origins = self.config.patch, ahead.stop - ahead.start, origin_BOX.shape[1]

@@ -84,11 +84,7 @@ def purchase_size(demand: Tensor) -> Tensor:
 
 @torch.no_grad()
 def complete(
-    quantiles_BOHQ: Tensor,
-    demand_BOH: Tensor,
-    counted_BOH: Tensor,
-    stocked_out_BOH: Tensor,
-    random: torch.Generator | None = None,
+    quantiles_BOHQ: Tensor, demand_BOH: Tensor, counted_BOH: Tensor, stocked_out_BOH: Tensor
 ) -> tuple[Tensor, Tensor]:
     """Demand with the counted periods that sold out completed: by one random draw, and by its expectation.
 
@@ -100,7 +96,7 @@ def complete(
         return demand_BOH, demand_BOH
     unit = purchase_size(demand_BOH[(counted_BOH > 0) & ~out_BOH])
     found = recover(quantiles_BOHQ[out_BOH], demand_BOH[out_BOH], stocked_out_BOH[out_BOH], unit)
-    pick_N1 = torch.multinomial(found.probability_NQ, 1, generator=random)
+    pick_N1 = torch.multinomial(found.probability_NQ, 1)
     drawn_N = found.demand_NQ.gather(1, pick_N1)[:, 0]
     return demand_BOH.masked_scatter(out_BOH, drawn_N), demand_BOH.masked_scatter(out_BOH, found.mean_N)
 

@@ -74,17 +74,12 @@ def gather_examples(
     config: ModelConfig,
     limit: int,
     ahead: slice,
-    random: torch.Generator,
 ) -> tuple[Windows, Targets]:
     """Windows of `config.origins` origins and what came true after each; also after those of windows that act
-    as if they had no history. Some labels are hidden, so that the row of the unknown label learns the
-    average."""
+    as if they had no history."""
     windows = _cut(tensors, series_B, end_B, config, config.origins, hidden_B)
     targets = gather_targets(windows, config, config.origins, limit, ahead)
-    windows = windows if hidden_B is None else _without_history(windows, tensors, hidden_B)
-    codes_BN = windows.codes_BN
-    shown_BN = torch.rand(codes_BN.shape, device=codes_BN.device, generator=random) >= config.label_dropout
-    return windows._replace(codes_BN=codes_BN * shown_BN), targets
+    return windows if hidden_B is None else _without_history(windows, tensors, hidden_B), targets
 
 
 def _cut(

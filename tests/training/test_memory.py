@@ -176,10 +176,10 @@ def test_what_was_asked_for_is_read_from_gpus_and_processors() -> None:
 
 def test_a_cut_draw_keeps_its_first_windows() -> None:
     hidden = torch.tensor([1, 0, 0, 0, 2, 0, 0, 0])
-    draw = Draw(torch.arange(8), torch.arange(8) + 10, 99, slice(0, 7), hidden, 3)
+    draw = Draw(torch.arange(8), torch.arange(8) + 10, 99, slice(0, 7), hidden)
     cut = first_windows(draw, 4)
     assert (cut.series_B.tolist(), cut.end_B.tolist()) == ([0, 1, 2, 3], [10, 11, 12, 13])
     assert _hiding(cut) == 1
-    assert (cut.limit, cut.ahead, cut.seed) == (99, slice(0, 7), 3)
+    assert (cut.limit, cut.ahead) == (99, slice(0, 7))
     assert first_windows(draw, 8) is draw
     assert first_windows(draw._replace(hidden_B=None), 4).hidden_B is None

@@ -118,9 +118,8 @@ def _feed(loop: TrainingLoop, n: int) -> tuple[float, float]:
 
 def _gather(loop: TrainingLoop, draw: Draw) -> torch.Tensor:
     """What a training step reads from the panel; returns which pairs count."""
-    random = torch.Generator(loop.tensors.device).manual_seed(draw.seed)
     _, targets = gather_examples(
-        loop.tensors, draw.series_B, draw.end_B, draw.hidden_B, loop.model, draw.limit, draw.ahead, random
+        loop.tensors, draw.series_B, draw.end_B, draw.hidden_B, loop.model, draw.limit, draw.ahead
     )
     return targets.counted_BOH
 

@@ -106,9 +106,9 @@ def test_training_on_cut_sales_finds_the_demand() -> None:
                 raw[0].exp().expand(1, 1, 4000), steps.expand(1, 1, 4000, -1), torch.ones(1, 1)
             )
             shaped = None if stocked_out_N is None else stocked_out_N[None, None]
-            total, count = forecast_loss(forecast, sales_N[None, None], torch.ones(1, 1, 4000), shaped)
+            loss = forecast_loss(forecast, sales_N[None, None], torch.ones(1, 1, 4000), shaped)
             optimizer.zero_grad()
-            (total / count).backward()
+            loss.backward()
             optimizer.step()
         return float(raw[0].detach().exp()), float(steps[MEDIAN].detach())
 
