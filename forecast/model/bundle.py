@@ -31,7 +31,7 @@ from forecast.errors import IntegrityError, NotFoundError
 from forecast.model.config import ModelConfig
 from forecast.model.schema import FeatureSchema
 
-FORMAT: Final = 1
+FORMAT: Final = 2
 RANKS: Final = "ranks_SHK"
 FILES: Final = ("weights.safetensors", "coupling.safetensors", "series.json")
 
@@ -81,7 +81,7 @@ class Bundle:
         """Read and verify a bundle.
 
         Raises:
-            NotFoundError: no bundle there. IntegrityError: a newer format, or bytes that are not what was
+            NotFoundError: no bundle there. IntegrityError: another format, or bytes that are not what was
             written.
         """
         try:
@@ -92,7 +92,7 @@ class Bundle:
         except ValueError as error:
             raise IntegrityError("bundle.json", expected="JSON", found=str(error)) from None
         if manifest.get("format") != FORMAT:
-            ways = "install the release that wrote it, or `surgecast models rollback`"
+            ways = "train again, install the release that wrote it, or `surgecast models rollback`"
             raise IntegrityError(
                 "bundle.json format",
                 expected=str(FORMAT),

@@ -54,7 +54,7 @@ class FeatureSchema:
     statics: tuple[StaticFeature, ...]
     events: tuple[str, ...]
     integer: bool
-    seasonal: bool = True
+    seasonal: bool
 
     @classmethod
     def fit(cls, panel: Panel, horizon: int) -> Self:

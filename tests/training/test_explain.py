@@ -46,7 +46,7 @@ def found(panel: Panel) -> Explanation:
     config = ModelConfig(
         period="day", horizon=HORIZON, origins=12, channels=16, hidden=24, event_reach=REACH, scenarios=20
     )
-    training = TrainingConfig(steps=300, epoch_steps=75, batch=32, warmup_steps=10, device="cpu")
+    training = TrainingConfig(steps=500, epoch_steps=75, batch=32, warmup_steps=10, device="cpu")
     forecaster = Forecaster(fit(panel, model=config, training=training), "cpu")
     return explain(forecaster, panel, range(panel.n_series), HORIZON)
 
@@ -65,8 +65,7 @@ def test_the_weekday_part_is_high_on_the_busy_day(found: Explanation) -> None:
     share_H = weekday_SH.sum(axis=0) / base_SH.sum(axis=0)
     is_saturday = np.array([time.item().weekday() == 5 for time in found.times])
     assert share_H[is_saturday].min() > 0.3
-    assert share_H[~is_saturday].mean() < 0.0
-    assert share_H[~is_saturday].max() < 0.1 * share_H[is_saturday].min()
+    assert share_H[~is_saturday].max() < 0.0
 
 
 SERIES = ["--item", "item-000001", "--location", "shop-0002", "--platform", "platform-0"]

@@ -88,7 +88,7 @@ def bundle_state(home: Home, version: Version) -> str:
     except (ValueError, TypeError, KeyError):
         return "damaged"
     if found != FORMAT:
-        return f"format {found}, of a newer release"
+        return f"format {found}, of another release"
     return HERE if all((path.parent / name).is_file() for name in FILES) else "damaged"
 
 

@@ -79,14 +79,17 @@ def test_a_flipped_byte_is_refused(bundle: Bundle, tmp_path: Path, name: str) ->
         Bundle.load(folder)
 
 
-def test_a_missing_or_newer_bundle_is_named(bundle: Bundle, tmp_path: Path) -> None:
+@pytest.mark.parametrize("other", [1, 99], ids=["older", "newer"])
+def test_a_missing_bundle_or_one_of_another_release_is_named(
+    bundle: Bundle, tmp_path: Path, other: int
+) -> None:
     with pytest.raises(NotFoundError, match=r"bundle\.json"):
         Bundle.load(tmp_path / "nothing")
     folder = tmp_path / "bundle"
     bundle.save(folder)
     manifest = folder / "bundle.json"
-    manifest.write_text(manifest.read_text().replace('"format": 1', '"format": 2'))
-    with pytest.raises(IntegrityError, match="expected 1, found 2"):
+    manifest.write_text(manifest.read_text().replace('"format": 2', f'"format": {other}'))
+    with pytest.raises(IntegrityError, match=f"expected 2, found {other}; train again"):
         Bundle.load(folder)
 
 

@@ -164,15 +164,15 @@ def test_an_alias_of_a_deleted_version_is_said_with_the_way_out(home: Home, caps
     assert aliases_of(home)["champion"] == "1"
 
 
-def test_a_bundle_of_a_newer_release_is_said_with_the_way_out(home: Home, capsys: Capture) -> None:
+def test_a_bundle_of_another_release_is_said_with_the_way_out(home: Home, capsys: Capture) -> None:
     path = bundle_folder(home, find(home).bundle_id) / "bundle.json"
-    path.write_text(json.dumps({**json.loads(path.read_text()), "format": 2}))
+    path.write_text(json.dumps({**json.loads(path.read_text()), "format": 99}))
     found = asked(home, capsys, "list")
-    assert found["versions"][1]["state"] == "format 2, of a newer release"
-    assert found["troubles"][0].startswith("version 2 (champion) has a bundle that is format 2")
+    assert found["versions"][1]["state"] == "format 99, of another release"
+    assert found["troubles"][0].startswith("version 2 (champion) has a bundle that is format 99")
     assert run(["publish", "--home", str(home.root)]) == 1
     line = capsys.readouterr().err
-    assert line.startswith("error: bundle.json format: expected 1, ")
+    assert line.startswith("error: bundle.json format: expected 2, ")
     assert "models rollback" in line
     assert asked(home, capsys, "rollback")["version"] == "1"
 

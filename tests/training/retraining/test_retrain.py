@@ -287,7 +287,7 @@ def test_a_champion_whose_bundle_is_gone_or_newer_is_named(home: Home, said: Pat
     manifest = json.loads((folder / "bundle.json").read_text())
     (folder / "bundle.json").write_text(json.dumps({**manifest, "format": 99}))
     assert finish(line(home, LATER), said) == 1
-    assert "champion, version 2: bundle.json format: expected 1, found 99" in said.read_text()
+    assert "champion, version 2: bundle.json format: expected 2, found 99" in said.read_text()
     shutil.rmtree(folder)
     assert finish(line(home, LATER), said) == 1
     assert "champion, version 2: bundle: expected one of" in said.read_text()
